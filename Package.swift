@@ -1,0 +1,62 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Warnings are errors everywhere, and a target may import only what it declares (`make lint` builds with
+/// `--explicit-target-dependency-import-check error`). The graph below is the architecture: each target uses only
+/// targets above it, and `docs/ARCHITECTURE.md` draws it.
+let swift: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+let c: [CSetting] = [.treatAllWarnings(as: .error)]
+let cxx: [CXXSetting] = [.treatAllWarnings(as: .error)]
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+let package = Package(
+    name: "belfry",
+    targets: [
+        // What Swift cannot call, behind C headers.
+        .target(name: "CKernels", cSettings: c),
+        .target(
+            name: "CFaiss",
+            cxxSettings: cxx + [.headerSearchPath("openmp")],
+            linkerSettings: [
+                .linkedLibrary("faiss"), .linkedLibrary("openblas"), .linkedLibrary("gomp"), .linkedLibrary("m"),
+            ]),
+        .target(name: "CMicrohttpd", cSettings: c, linkerSettings: [.linkedLibrary("microhttpd")]),
+        .target(name: "CJSON", cxxSettings: cxx, linkerSettings: [.linkedLibrary("simdjson")]),
+
+        // Memory and formats.
+        library("Memory", []),
+        library("JSON", ["CJSON", "Memory"]),
+        library("Safetensors", ["JSON", "Memory"]),
+
+        // The model and what it searches.
+        library("Towers", ["CKernels", "Memory"]),
+        library("ItemIndex", ["CFaiss", "CKernels", "Memory"]),
+        library("Snapshots", ["CKernels", "ItemIndex", "JSON", "Memory", "Safetensors", "Towers"]),
+        library("Retrieval", ["ItemIndex", "Memory", "Snapshots", "Towers"]),
+
+        // The way in and out. HTTPServer knows nothing of retrieval.
+        library("HTTPServer", ["CMicrohttpd", "Memory"]),
+        library(
+            "RetrievalAPI",
+            ["HTTPServer", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+
+        tests("MemoryTests", ["Memory"]),
+        tests("JSONTests", ["JSON", "Memory"]),
+        tests("TowersTests", ["CKernels", "Memory", "Towers"]),
+        tests("ItemIndexTests", ["CFaiss", "ItemIndex", "Memory"]),
+        tests("HTTPServerTests", ["HTTPServer", "Memory"]),
+        tests("RetrievalAPITests", ["JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots", "Towers"]),
+    ],
+    cxxLanguageStandard: .cxx17
+)
