@@ -206,11 +206,15 @@ struct Scanner {
             skip_space();
             int c = peek();
             if (c == '{' || c == '[') {
-                if (depth == maximum_depth) return CJSON_TOO_DEEP;
+                size_t start = at;
                 char close = c == '{' ? '}' : ']';
                 at++;
                 skip_space();
                 if (peek() != close) {
+                    if (depth == maximum_depth) {  // an empty container does not count, for simdjson
+                        at = start;
+                        return CJSON_TOO_DEEP;
+                    }
                     stack[depth++] = close;
                     if (c == '{') {
                         if (cjson_code code = key()) return code;

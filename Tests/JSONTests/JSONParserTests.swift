@@ -113,6 +113,11 @@ import Testing
             #expect(try syntaxError(nested("[", "]", depth)) == nil)
             #expect(try syntaxError(nested("{\"a\":", "}", depth)) == nil)
         }
+        // An empty list does not count, whether or not there is a fault behind it.
+        let empty = "[[[[[]]]]]"
+        #expect(try syntaxError(Array(empty.utf8), maximumDepth: 4) == nil)
+        #expect(
+            try syntaxError(Array("\(empty)]".utf8), maximumDepth: 4) == JSONSyntaxError(.trailingContent, offset: 10))
         #expect(try syntaxError(nested("[", "]", 17)) == JSONSyntaxError(.tooDeep, offset: 16))
         #expect(try syntaxError(nested("{\"a\":", "}", 17)) == JSONSyntaxError(.tooDeep, offset: 80))
         #expect(try syntaxError(nested("[", "]", 30_000)) == JSONSyntaxError(.tooDeep, offset: 16))

@@ -52,7 +52,7 @@ typedef struct {
 typedef struct cjson_parser cjson_parser;
 
 // Allocates all that parsing texts of up to `capacity` bytes needs; NULL without memory. `maximum_depth` is how many
-// objects and arrays may be open at a time.
+// objects and arrays may be open at a time, empty ones not counted.
 cjson_parser *_Nullable cjson_parser_new(size_t capacity, size_t maximum_depth);
 void cjson_parser_free(cjson_parser *_Nullable parser);
 
