@@ -1,0 +1,47 @@
+/// What a request may hold. A well-formed request beyond one of these is a 422 that names the field and the limit;
+/// what a connection may do, the length of a body included, stands in `HTTPLimits`.
+///
+/// A worker's buffers grow to what these allow and stay, so each is also a bound on memory: at worst about 1 MB of
+/// features and ids per worker.
+public enum Limits {
+    /// The contract's. Reading out 10,000 results takes some milliseconds, which is as long as a worker may be held.
+    public static let k = 1...10_000
+
+    /// The contract's. One mark per id has to be set and unset for each request.
+    public static let excludedIDCount = 10_000
+
+    /// As many as the longest result, so that any reply can be scored again in one request.
+    public static let scoredItemCount = 10_000
+
+    /// Twice the largest k: a wider walk than that costs more than an exact scan of most catalogues.
+    public static let ef = 1...20_000
+
+    /// More lists than an inverted file over a hundred million items usually has; the index itself takes no more than
+    /// it has lists.
+    public static let nprobe = 1...65_536
+
+    /// A batch is embedded while the worker's other connections wait, about 10 us a user.
+    public static let embedUserCount = 256
+
+    /// Names in `user.features` and `context` together, known to the snapshot or not. Models have tens.
+    public static let featureCount = 256
+
+    /// Values in one list. Models read the first `maximum_values` of a list, some hundreds at the most; clients that
+    /// send a whole history should cut it.
+    public static let featureValueCount = 4096
+
+    /// Values in all features together: 24 bytes each in the worker's buffer, 400 KB.
+    public static let totalFeatureValueCount = 16_384
+
+    /// Names in the schema are short; an ignored one is repeated in the reply under `explain`.
+    public static let featureNameByteCount = 1...256
+
+    /// The length of an id in a snapshot, so a longer one cannot exist.
+    public static let idByteCount = 1...256
+
+    /// Long enough for a UUID, a trace id or both; echoed in the reply.
+    public static let requestIDByteCount = 0...256
+
+    /// How many objects and lists may be open at a time. The deepest request that means something has six.
+    public static let nestingDepth = 16
+}
