@@ -37,12 +37,17 @@ let package = Package(
         // Memory and formats.
         library("Memory", []),
         library("JSON", ["CJSON", "Memory"]),
-        library("Safetensors", ["JSON", "Memory"]),
+        library("Safetensors", ["CKernels", "JSON", "Memory"]),
 
         // The model and what it searches.
-        library("Towers", ["CKernels", "Memory"]),
+        library("Identifiers", ["CKernels", "Memory"]),
+        library("Towers", ["CKernels", "Identifiers", "Memory", "Safetensors"]),
         library("ItemIndex", ["CFaiss", "CKernels", "Memory"]),
-        library("Snapshots", ["CKernels", "ItemIndex", "JSON", "Memory", "Safetensors", "Towers"]),
+        library(
+            "Snapshots",
+            [
+                "CKernels", "Identifiers", "ItemIndex", "JSON", "Memory", "Safetensors", "Towers",
+            ]),
         library("Retrieval", ["ItemIndex", "Memory", "Snapshots", "Towers"]),
 
         // The way in and out. HTTPServer knows nothing of retrieval.

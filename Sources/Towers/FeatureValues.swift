@@ -20,7 +20,7 @@ public enum FeatureSource: Sendable {
 
 /// The features of one request as a decoder found them: names and values in two flat lists that are reused, so
 /// that a request adds no allocation once the lists have grown. A decoder fills it without knowing any model;
-/// `UserTower` reads it with the schema of the snapshot that happens to serve.
+/// `Tower` reads it with the schema of the snapshot that happens to serve.
 public struct FeatureValues {
     /// One named feature.
     public struct Entry {

@@ -1,1 +1,8 @@
 #pragma once
+
+// The hot loops, in plain C: free functions on primitive arguments that own no memory. Each is compiled once per
+// instruction set and chosen when it is first called.
+
+#include "hash.h"
+#include "layers.h"
+#include "scan.h"

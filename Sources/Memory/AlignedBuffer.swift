@@ -1,0 +1,23 @@
+/// A fixed number of elements, aligned for the widest vector registers, owned by one worker and freed with it.
+public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
+    /// The elements.
+    public let elements: UnsafeMutableBufferPointer<Element>
+
+    /// Allocates `count` elements, all `value`.
+    public init(repeating value: Element, count: Int) {
+        let raw = UnsafeMutableRawPointer.allocate(
+            byteCount: max(count, 1) * MemoryLayout<Element>.stride, alignment: 64)
+        let base = raw.bindMemory(to: Element.self, capacity: max(count, 1))
+        base.initialize(repeating: value, count: max(count, 1))
+        elements = UnsafeMutableBufferPointer(start: base, count: count)
+    }
+
+    deinit {
+        UnsafeMutableRawPointer(elements.baseAddress!).deallocate()
+    }
+
+    /// The first element's address.
+    public var base: UnsafeMutablePointer<Element> { elements.baseAddress! }
+    /// How many elements there are.
+    public var count: Int { elements.count }
+}

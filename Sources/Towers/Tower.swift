@@ -1,0 +1,249 @@
+internal import CKernels
+internal import Memory
+public import Safetensors
+
+/// The user's cached vectors as a snapshot has them; nil where it has none, which the tower reads as zeros.
+public struct CachedVectors {
+    /// c_u of `cs3.md`: as long as the embedding.
+    public var cross: UnsafePointer<Float>?
+    /// s_u: as long as the manifest's `cascade_dimension`.
+    public var cascade: UnsafePointer<Float>?
+
+    /// No cached vectors, unless given.
+    public init(cross: UnsafePointer<Float>? = nil, cascade: UnsafePointer<Float>? = nil) {
+        self.cross = cross
+        self.cascade = cascade
+    }
+}
+
+/// What one worker changes while it runs a tower. Every buffer has the size the tower needs from the start.
+public final class TowerScratch {
+    var entryOfFeature: [Int]
+    var userID: FeatureValue?
+    /// The entries of the last request that its snapshot did not know.
+    public internal(set) var ignoredEntries: [Int] = []
+    // (widest layer input) and (widest layer output): a layer reads `current` and writes `next`.
+    var current: AlignedBuffer<Float>
+    var next: AlignedBuffer<Float>
+    // (widest cycle-adaptive input): x * 2 sigmoid(V z + a)
+    let reweighted: AlignedBuffer<Float>
+
+    init(featureCount: Int, width: Int) {
+        entryOfFeature = Array(repeating: -1, count: featureCount)
+        ignoredEntries.reserveCapacity(64)
+        current = AlignedBuffer(repeating: 0, count: width)
+        next = AlignedBuffer(repeating: 0, count: width)
+        reweighted = AlignedBuffer(repeating: 0, count: width)
+    }
+}
+
+/// One side of a two-tower model, bound to the weights of one snapshot: features and cached vectors in, embedding
+/// out. Immutable and shared; what a request changes is in `TowerScratch`.
+///
+///     let embedding = try tower.embed(userID: id, features, cached: vectors, strict: false, scratch)
+public final class Tower: Sendable {
+    /// The length of an embedding.
+    public let dimension: Int
+    /// The schema of the requests it takes.
+    public var features: [Feature] { encoder.features }
+
+    private enum Input {
+        case embedding(feature: Int, table: UnsafePointer<Float>, dimension: Int, pooling: TowerGraph.Pooling)
+        case numeric(feature: Int)
+        case crossVector(dimension: Int)
+        case cascadeVector(dimension: Int)
+    }
+
+    private enum Layer {
+        case dense(Dense)
+        case layerNorm(weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, size: Int, epsilon: Float)
+    }
+
+    private struct Dense {
+        let weight: UnsafePointer<Float>  // (outputs, inputs), row-major
+        let bias: UnsafePointer<Float>  // (outputs)
+        let gateWeight: UnsafePointer<Float>?  // (inputs, outputs), row-major; V of cs3.md
+        let gateBias: UnsafePointer<Float>?  // (inputs); a of cs3.md
+        let inputs: Int
+        let outputs: Int
+        let activation: Int32
+        let cycles: Int
+    }
+
+    private let encoder: FeatureEncoder
+    // The pointers below lead into this file's mapping.
+    private let file: SafetensorsFile
+    // Read-only, as is what they point to.
+    private nonisolated(unsafe) let inputs: [Input]
+    private nonisolated(unsafe) let layers: [Layer]
+    private let inputWidth: Int
+    private let width: Int
+    private let normalises: Bool
+
+    /// Binds a tower to its weights.
+    ///
+    /// - Parameters:
+    ///   - graph: inputs and layers; their widths fit each other (the manifest has been checked).
+    ///   - features: the user side's schema.
+    ///   - file: the weights. A tensor that is missing, of another shape, or not used by the tower is an error.
+    ///   - normalises: whether the embedding is divided by its norm.
+    public init(graph: TowerGraph, features: [Feature], file: SafetensorsFile, normalises: Bool)
+        throws(SafetensorsError)
+    {
+        encoder = try FeatureEncoder(features: features, file: file)
+        self.file = file
+        self.normalises = normalises
+        inputWidth = graph.inputWidth
+        dimension = graph.layers.last?.outputWidth ?? graph.inputWidth
+        width = max(inputWidth, graph.layers.map { max($0.inputWidth, $0.outputWidth) }.max() ?? 0)
+        try file.requireExactly(graph.tensorNames(features: features))
+
+        var inputs: [Input] = []
+        for input in graph.inputs {
+            switch input {
+            case .embedding(let name, let dimension, let pooling):
+                let feature = features.firstIndex { $0.name == name }!
+                let rows = features[feature].encoding.rowCount!
+                let table = try file.floats("inputs.\(name).weight", shape: [rows, dimension])
+                inputs.append(.embedding(feature: feature, table: table, dimension: dimension, pooling: pooling))
+            case .numeric(let name):
+                inputs.append(.numeric(feature: features.firstIndex { $0.name == name }!))
+            case .crossVector(let dimension):
+                inputs.append(.crossVector(dimension: dimension))
+            case .cascadeVector(let dimension):
+                inputs.append(.cascadeVector(dimension: dimension))
+            }
+        }
+        self.inputs = inputs
+
+        var layers: [Layer] = []
+        for layer in graph.layers {
+            switch layer {
+            case .dense(let name, let inputs, let outputs, let activation, let cycles):
+                layers.append(
+                    .dense(
+                        Dense(
+                            weight: try file.floats("\(name).weight", shape: [outputs, inputs]),
+                            bias: try file.floats("\(name).bias", shape: [outputs]),
+                            gateWeight: cycles > 0
+                                ? try file.floats("\(name).gate.weight", shape: [inputs, outputs]) : nil,
+                            gateBias: cycles > 0 ? try file.floats("\(name).gate.bias", shape: [inputs]) : nil,
+                            inputs: inputs, outputs: outputs, activation: activation.kernelCode, cycles: cycles)))
+            case .layerNorm(let name, let size, let epsilon):
+                layers.append(
+                    .layerNorm(
+                        weight: try file.floats("\(name).weight", shape: [size]),
+                        bias: try file.floats("\(name).bias", shape: [size]), size: size, epsilon: epsilon))
+            }
+        }
+        self.layers = layers
+    }
+
+    /// Makes the buffers for one worker.
+    public func makeScratch() -> TowerScratch {
+        TowerScratch(featureCount: features.count, width: width)
+    }
+
+    /// Computes a user's embedding: `dimension` floats in the scratch, valid until its next use.
+    ///
+    /// - Parameters:
+    ///   - userID: the request's user id as a feature value, for a tower that has a feature of source `user_id`.
+    ///   - values: the request's features and context.
+    ///   - cached: the user's cached vectors; zeros where there are none.
+    ///   - strict: whether a feature the schema does not know is an error.
+    public func embed(
+        userID: FeatureValue?, _ values: borrowing FeatureValues, cached: CachedVectors, strict: Bool,
+        _ scratch: TowerScratch
+    ) throws(FeatureError) -> UnsafeMutableBufferPointer<Float> {
+        try encoder.match(userID: userID, values, strict: strict, scratch)
+        try assemble(values, cached, scratch)
+        for layer in layers { run(layer, scratch) }
+        let embedding = UnsafeMutableBufferPointer(rebasing: scratch.current.elements[0..<dimension])
+        if normalises { belfry_l2_normalise(embedding.baseAddress, dimension) }
+        return embedding
+    }
+
+    /// Concatenates the inputs into `scratch.current`.
+    private func assemble(_ values: borrowing FeatureValues, _ cached: CachedVectors, _ scratch: TowerScratch)
+        throws(FeatureError)
+    {
+        var position = scratch.current.base
+        position.update(repeating: 0, count: inputWidth)
+        for input in inputs {
+            switch input {
+            case .embedding(let feature, let table, let dimension, let pooling):
+                encoder.pool(
+                    feature, table: table, dimension: dimension, pooling: pooling, values, scratch, into: position)
+                position += dimension
+            case .numeric(let feature):
+                position.pointee = try encoder.number(feature, values, scratch)
+                position += 1
+            case .crossVector(let dimension):
+                if let cross = cached.cross { position.update(from: cross, count: dimension) }
+                position += dimension
+            case .cascadeVector(let dimension):
+                if let cascade = cached.cascade { position.update(from: cascade, count: dimension) }
+                position += dimension
+            }
+        }
+    }
+
+    /// Runs one layer from `scratch.current` to `scratch.current`.
+    @inline(__always)
+    private func run(_ layer: Layer, _ scratch: TowerScratch) {
+        let x = scratch.current.base
+        let y = scratch.next.base
+        switch layer {
+        case .dense(let layer):
+            belfry_dense(layer.weight, layer.bias, x, layer.inputs, layer.outputs, layer.activation, y)
+            for _ in 0..<layer.cycles {
+                // Always the original x: a second cycle reweights it anew, by the gate of the first one's output.
+                let reweighted = scratch.reweighted.base
+                belfry_gate(layer.gateWeight, layer.gateBias, y, x, layer.inputs, layer.outputs, reweighted)
+                belfry_dense(layer.weight, layer.bias, reweighted, layer.inputs, layer.outputs, layer.activation, y)
+            }
+        case .layerNorm(let weight, let bias, let size, let epsilon):
+            belfry_layer_norm(weight, bias, x, size, epsilon, y)
+        }
+        swap(&scratch.current, &scratch.next)
+    }
+}
+
+extension TowerGraph {
+    /// The names of the tensors that a file must hold for this tower: no fewer and no more.
+    public func tensorNames(features: [Feature]) -> Set<String> {
+        var names: Set<String> = []
+        for case .embedding(let feature, _, _) in inputs { names.insert("inputs.\(feature).weight") }
+        for feature in features {
+            guard case .vocabulary = feature.encoding else { continue }
+            names.formUnion(["vocabulary.\(feature.name).bytes", "vocabulary.\(feature.name).offsets"])
+        }
+        for layer in layers {
+            switch layer {
+            case .dense(let name, _, _, _, let cycles):
+                names.formUnion(["\(name).weight", "\(name).bias"])
+                if cycles > 0 { names.formUnion(["\(name).gate.weight", "\(name).gate.bias"]) }
+            case .layerNorm(let name, _, _):
+                names.formUnion(["\(name).weight", "\(name).bias"])
+            }
+        }
+        return names
+    }
+}
+
+extension TowerGraph.Activation {
+    /// The kernel's number for it.
+    var kernelCode: Int32 {
+        let code =
+            switch self {
+            case .identity: BELFRY_IDENTITY
+            case .relu: BELFRY_RELU
+            case .leakyReLU: BELFRY_LEAKY_RELU
+            case .tanh: BELFRY_TANH
+            case .sigmoid: BELFRY_SIGMOID
+            case .silu: BELFRY_SILU
+            case .gelu: BELFRY_GELU
+            }
+        return Int32(code.rawValue)
+    }
+}
