@@ -1,0 +1,195 @@
+import CMicrohttpd
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// One thread that serves one listening socket with one libmicrohttpd daemon.
+///
+/// The daemon has no thread of its own: the worker's thread calls it in a loop. So all callbacks, the handler and the
+/// drain run on one thread, without locks, and what a thread needs before its first request can be done on it.
+///
+/// `@unchecked Sendable`: others touch only `counters` and `stopsAt`, which are atomic, and what is immutable;
+/// everything else belongs to the thread once `start()` has created it.
+final class Worker: @unchecked Sendable {
+    let limits: HTTPLimits
+    let counters = WorkerCounters()
+    var handler: (Exchange) -> Void = { _ in }
+    var connections: [Connection] = []
+    var admittedCount = 0
+
+    private let number: Int
+    private let name: StaticString
+    private let socket: Int32
+    private let makeHandler: @Sendable (Int) -> (Exchange) -> Void
+    private var daemon: OpaquePointer?
+    private var thread: pthread_t?
+    private var isReady = sem_t()
+    private var exchanges: [Exchange] = []  // at rest; the last one used is the next one used
+
+    /// When to stop though requests are under way, in nanoseconds of CLOCK_MONOTONIC. `running`: not yet asked to.
+    private let stopsAt = Atomic<UInt64>(running)
+    private static let running = UInt64.max
+    private(set) var isDraining = false
+
+    /// How long the loop waits for events before it looks whether it is to stop, in milliseconds.
+    private static let tickMillis: Int32 = 100
+    private static let drainTickMillis: Int32 = 5
+
+    init(
+        number: Int, socket: Int32, configuration: HTTPConfiguration,
+        makeHandler: @escaping @Sendable (Int) -> (Exchange) -> Void
+    ) {
+        self.number = number
+        self.socket = socket
+        name = configuration.threadName
+        limits = configuration.limits
+        self.makeHandler = makeHandler
+        exchanges.reserveCapacity(limits.exchangesKeptPerWorker)
+        connections.reserveCapacity(limits.connectionsPerWorkerMax + limits.refusalsPerWorkerMax)
+        sem_init(&isReady, 0, 0)
+    }
+
+    deinit {
+        sem_destroy(&isReady)
+    }
+
+    /// Starts the daemon and the thread, and returns when the thread has made its handler.
+    func start() throws(HTTPServerError) {
+        var options = belfry_http_options()
+        options.listen_socket = socket
+        options.connection_limit = UInt32(limits.connectionsPerWorkerMax + limits.refusalsPerWorkerMax)
+        options.connection_memory = limits.connectionMemoryBytes
+        options.idle_timeout_seconds = UInt32(limits.idleTimeoutSeconds)
+        options.context = Unmanaged.passUnretained(self).toOpaque()
+        setCallbacks(&options)
+        daemon = belfry_http_start(&options)
+        guard daemon != nil else { throw .system(call: "MHD_start_daemon", errno: errno) }
+
+        // The thread inherits the mask: signals are the main thread's business.
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        var created = pthread_t()
+        let retained = Unmanaged.passRetained(self)
+        let status = pthread_create(
+            &created, nil,
+            { context in
+                Unmanaged<Worker>.fromOpaque(context!).takeRetainedValue().run()
+                return nil
+            }, retained.toOpaque())
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        guard status == 0 else {
+            retained.release()
+            MHD_stop_daemon(daemon)
+            daemon = nil
+            throw .system(call: "pthread_create", errno: status)
+        }
+        thread = created
+        while sem_wait(&isReady) != 0 {}
+    }
+
+    /// Asks the thread to finish requests under way, no longer than until `deadline`, and to end.
+    func stop(at deadline: UInt64) {
+        var current = stopsAt.load(ordering: .relaxed)
+        while deadline < current {
+            let result = stopsAt.compareExchange(
+                expected: current, desired: deadline, ordering: .acquiringAndReleasing)
+            if result.exchanged { return }
+            current = result.original
+        }
+    }
+
+    /// Waits for the thread's end. Called once.
+    func join() {
+        guard let thread else { return }
+        pthread_join(thread, nil)
+        self.thread = nil
+    }
+
+    // MARK: On the thread
+
+    private func run() {
+        belfry_http_name_thread(String("\(name)-\(number)".prefix(15)))
+        handler = makeHandler(number)
+        sem_post(&isReady)
+
+        var sweptAt = monotonicNanoseconds()
+        while true {
+            guard MHD_run_wait(daemon, isDraining ? Self.drainTickMillis : Self.tickMillis) == .YES else {
+                fatalError("libmicrohttpd cannot poll any more: errno \(errno)")
+            }
+            let deadline = stopsAt.load(ordering: .acquiring)
+            if deadline != Self.running {
+                if !isDraining { beginDrain() }
+                closeIdleConnections()
+                if connections.isEmpty || monotonicNanoseconds() >= deadline { break }
+            }
+            let now = monotonicNanoseconds()
+            if now - sweptAt >= 1_000_000_000 {
+                sweptAt = now
+                closeSlowSenders(now)
+            }
+        }
+        // Closes what is still open, and reports it to the callbacks as any other end.
+        MHD_stop_daemon(daemon)
+        daemon = nil
+        handler = { _ in }
+        exchanges = []
+    }
+
+    /// Stops accepting. Connections that wait in the kernel's queue were made before, so they are still served.
+    private func beginDrain() {
+        isDraining = true
+        guard MHD_quiesce_daemon(daemon) == socket else { return }
+        while true {
+            let accepted = belfry_http_accept(socket)
+            guard accepted >= 0 else { break }
+            // libmicrohttpd wants an address, and does not use it.
+            var anybody = sockaddr()
+            anybody.sa_family = sa_family_t(AF_UNSPEC)
+            _ = MHD_add_connection(daemon, accepted, &anybody, socklen_t(MemoryLayout<sockaddr>.size))
+        }
+        shutdown(socket, Int32(SHUT_RDWR))
+    }
+
+    /// Ends connections without a request under way. A request whose bytes have arrived is still read and answered.
+    private func closeIdleConnections() {
+        for connection in connections where connection.exchange == nil {
+            shutForReading(connection)
+        }
+    }
+
+    /// Ends connections whose request takes too long to arrive. libmicrohttpd's timeout counts silence only.
+    private func closeSlowSenders(_ now: UInt64) {
+        let second = 1_000_000_000 as UInt64
+        let receive = UInt64(limits.receiveTimeoutSeconds) * second
+        let idle = UInt64(limits.idleTimeoutSeconds) * second
+        for connection in connections {
+            if let exchange = connection.exchange {
+                if exchange.stage != .answered, now &- exchange.receivedAt > receive { shutForReading(connection) }
+            } else if now &- connection.readySince > idle + receive {
+                // Longer than silence may last and a request may take: it sends a head byte by byte.
+                shutForReading(connection)
+            }
+        }
+    }
+
+    private func shutForReading(_ connection: Connection) {
+        guard !connection.isShutForReading else { return }
+        connection.isShutForReading = true
+        shutdown(connection.socket, Int32(SHUT_RD))
+    }
+
+    func takeExchange() -> Exchange {
+        exchanges.popLast() ?? Exchange()
+    }
+
+    func giveBack(_ exchange: Exchange) {
+        if exchanges.count < limits.exchangesKeptPerWorker { exchanges.append(exchange) }
+    }
+}
