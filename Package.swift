@@ -54,14 +54,22 @@ let package = Package(
         library("HTTPServer", ["CMicrohttpd", "Memory"]),
         library(
             "RetrievalAPI",
-            ["HTTPServer", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+            ["HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+
+        // Counts allocations in tests that hold the hot path to none.
+        .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
 
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["JSON", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "ItemIndex", "Memory"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
-        tests("RetrievalAPITests", ["JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots", "Towers"]),
+        tests(
+            "RetrievalAPITests",
+            [
+                "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots",
+                "Towers",
+            ]),
     ],
     cxxLanguageStandard: .cxx17
 )
