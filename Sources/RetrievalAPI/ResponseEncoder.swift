@@ -42,6 +42,8 @@ public struct ResponseEncoder {
         public var ef: Int?
         /// The `nprobe` of the scan, if inverted lists were scanned.
         public var nprobe: Int?
+        /// How many items were compared with the user.
+        public var scoredItemCount = 0
         /// The features that the snapshot does not know, as indices among the entries of the query's features.
         public var ignoredFeatures: [Int] = []
 
@@ -51,37 +53,31 @@ public struct ResponseEncoder {
 
     // MARK: Retrieve
 
-    /// Writes the reply of `/v1/retrieve`. `hit` gives row and score by rank, best first.
-    @inline(__always)
+    /// Writes the reply of `/v1/retrieve`: rows and scores by rank, best first. The scores must be finite.
     public func encodeRetrieve(
-        _ query: borrowing RetrievalQuery, hitCount: Int, isColdStart: Bool, explanation: Explanation?,
-        to writer: inout ByteWriter, hit: (Int) -> (row: Int, score: Float)
+        _ query: borrowing RetrievalQuery, rows: UnsafeBufferPointer<UInt32>, scores: UnsafeBufferPointer<Float>,
+        isColdStart: Bool, explanation: Explanation?, to writer: inout ByteWriter
     ) {
         begin(requestID: query.requestID, &writer)
         switch query.format {
         case .rows:
             writer.append(",\"items\":[")
-            for rank in 0..<hitCount {
-                let (row, score) = hit(rank)
+            for rank in rows.indices {
                 writer.append(rank == 0 ? "{\"id\":" : ",{\"id\":")
-                appendID(ofItem: row, to: &writer)
+                appendID(ofItem: Int(rows[rank]), to: &writer)
                 writer.append(",\"score\":")
-                writer.appendJSON(score)
+                writer.appendJSON(scores[rank])
                 writer.append("}")
             }
             writer.append("]")
         case .columns:
             writer.append(",\"ids\":[")
-            for rank in 0..<hitCount {
+            for rank in rows.indices {
                 if rank > 0 { writer.append(",") }
-                appendID(ofItem: hit(rank).row, to: &writer)
+                appendID(ofItem: Int(rows[rank]), to: &writer)
             }
-            writer.append("],\"scores\":[")
-            for rank in 0..<hitCount {
-                if rank > 0 { writer.append(",") }
-                writer.appendJSON(hit(rank).score)
-            }
-            writer.append("]")
+            writer.append("],\"scores\":")
+            writer.appendJSON(scores)
         }
         writer.append(",\"cold_start\":")
         writer.appendJSON(isColdStart)
@@ -115,6 +111,8 @@ public struct ResponseEncoder {
             writer.append(",\"nprobe_used\":")
             writer.appendJSON(nprobe)
         }
+        writer.append(",\"items_scored\":")
+        writer.appendJSON(explanation.scoredItemCount)
         writer.append(",\"features_ignored\":[")
         for (position, index) in explanation.ignoredFeatures.enumerated() {
             if position > 0 { writer.append(",") }
@@ -151,11 +149,10 @@ public struct ResponseEncoder {
 
     // MARK: Score
 
-    /// Writes the reply of `/v1/score`. `score` gives the score of the item at that place of the request, nil for one
-    /// that the snapshot does not have.
-    @inline(__always)
+    /// Writes the reply of `/v1/score`. `scores` are those of the request's items; nil stands for one that the snapshot
+    /// does not have. The others must be finite.
     public func encodeScore(
-        _ query: borrowing ScoreQuery, isColdStart: Bool, to writer: inout ByteWriter, score: (Int) -> Float?
+        _ query: borrowing ScoreQuery, scores: borrowing [Float?], isColdStart: Bool, to writer: inout ByteWriter
     ) {
         begin(requestID: query.requestID, &writer)
         writer.append(",\"ids\":[")
@@ -169,7 +166,7 @@ public struct ResponseEncoder {
         writer.append("],\"scores\":[")
         for index in query.items.indices {
             if index > 0 { writer.append(",") }
-            if let score = score(index) {
+            if let score = scores[index] {
                 writer.appendJSON(score)
             } else {
                 writer.append("null")

@@ -71,13 +71,23 @@ import Towers
         var query = RetrievalQuery()
         query.requestID = Text("r-7")
         var writer = ByteWriter(capacity: 64)
+        let rows = UnsafeMutableBufferPointer<UInt32>.allocate(capacity: 500)
+        let scores = UnsafeMutableBufferPointer<Float>.allocate(capacity: 500)
+        defer {
+            rows.deallocate()
+            scores.deallocate()
+        }
+        for rank in 0..<500 {
+            rows.initializeElement(at: rank, to: UInt32(rank))
+            scores.initializeElement(at: rank, to: 1 / Float(rank + 1))
+        }
         for format in [ReplyFormat.rows, .columns] {
             query.format = format
             let count = allocations {
                 writer.removeAll()
                 encoder.encodeRetrieve(
-                    query, hitCount: 500, isColdStart: false, explanation: nil, to: &writer
-                ) { ($0, 1 / Float($0 + 1)) }
+                    query, rows: UnsafeBufferPointer(rows), scores: UnsafeBufferPointer(scores), isColdStart: false,
+                    explanation: nil, to: &writer)
             }
             #expect(count == 0)
         }

@@ -27,6 +27,18 @@ import Towers
         return writer.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
     }
 
+    func encode(
+        _ query: RetrievalQuery, rows: [UInt32], _ scores: [Float], isColdStart: Bool,
+        explanation: ResponseEncoder.Explanation? = nil, _ encoder: ResponseEncoder, _ writer: inout ByteWriter
+    ) {
+        rows.withUnsafeBufferPointer { rows in
+            scores.withUnsafeBufferPointer { scores in
+                encoder.encodeRetrieve(
+                    query, rows: rows, scores: scores, isColdStart: isColdStart, explanation: explanation, to: &writer)
+            }
+        }
+    }
+
     let scores: [Float] = [0.8123, 0.1, -2]
 
     @Test func writesRows() throws {
@@ -34,9 +46,7 @@ import Towers
         var query = RetrievalQuery()
         query.requestID = Text("r-\"7")
         let text = written {
-            encoder.encodeRetrieve(query, hitCount: 3, isColdStart: false, explanation: nil, to: &$0) {
-                (2 - $0, scores[$0])
-            }
+            encode(query, rows: [2, 1, 0], scores, isColdStart: false, encoder, &$0)
         }
         #expect(
             text == #"{"request_id":"r-\"7",\#(snapshot),"items":[{"id":"i7","score":0.8123},{"id":"é","score":0.1},"#
@@ -48,9 +58,7 @@ import Towers
         var query = RetrievalQuery()
         query.format = .columns
         let text = written {
-            encoder.encodeRetrieve(query, hitCount: 2, isColdStart: true, explanation: nil, to: &$0) {
-                ($0, scores[$0])
-            }
+            encode(query, rows: [0, 1], Array(scores[..<2]), isColdStart: true, encoder, &$0)
         }
         #expect(
             text == #"{\#(snapshot),"ids":["a\"b","é"],"scores":[0.8123,0.1],"cold_start":true,"degraded":[]}"#)
@@ -61,8 +69,7 @@ import Towers
         var query = RetrievalQuery()
         func text() -> String {
             written {
-                encoder.encodeRetrieve(query, hitCount: 0, isColdStart: false, explanation: nil, to: &$0) { _ in (0, 0)
-                }
+                encode(query, rows: [], [], isColdStart: false, encoder, &$0)
             }
         }
         #expect(text() == #"{\#(snapshot),"items":[],"cold_start":false,"degraded":[]}"#)
@@ -83,16 +90,15 @@ import Towers
         explanation.hasCrossVector = true
         explanation.hasCascadeVector = true
         explanation.ef = 200
+        explanation.scoredItemCount = 1234
         explanation.ignoredFeatures = [1]
         let text = written {
-            encoder.encodeRetrieve(query, hitCount: 0, isColdStart: false, explanation: explanation, to: &$0) { _ in
-                (0, 0)
-            }
+            encode(query, rows: [], [], isColdStart: false, explanation: explanation, encoder, &$0)
         }
         #expect(
             text == #"{\#(snapshot),"items":[],"cold_start":false,"degraded":[],"#
                 + #""timings_us":{"decode":3,"enrich":2,"embed":9,"search":80},"caches_hit":["cross","cascade"],"#
-                + #""ef_used":200,"features_ignored":["un\"known"]}"#)
+                + #""ef_used":200,"items_scored":1234,"features_ignored":["un\"known"]}"#)
     }
 
     @Test func writesEmbeddings() throws {
@@ -124,7 +130,7 @@ import Towers
         let encoder = try encoder()
         var query = ScoreQuery()
         query.items = [.text(Text("i\"1")), .number(.max), .text(Text("x"))]
-        let text = written { encoder.encodeScore(query, isColdStart: true, to: &$0) { $0 == 1 ? nil : scores[$0] } }
+        let text = written { encoder.encodeScore(query, scores: [0.8123, nil, -2], isColdStart: true, to: &$0) }
         #expect(
             text
                 == #"{\#(snapshot),"ids":["i\"1","18446744073709551615","x"],"scores":[0.8123,null,-2],"cold_start":true}"#
@@ -137,7 +143,7 @@ import Towers
         var query = RetrievalQuery()
         query.format = .columns
         let text = written {
-            encoder.encodeRetrieve(query, hitCount: 2, isColdStart: false, explanation: nil, to: &$0) { ($0, 0.5) }
+            encode(query, rows: [0, 1], [0.5, 0.5], isColdStart: false, encoder, &$0)
         }
         #expect(text.contains(#""ids":["1000","1001"],"scores":[0.5,0.5]"#))
     }
