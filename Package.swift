@@ -59,7 +59,7 @@ let package = Package(
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["JSON", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Towers"]),
-        tests("ItemIndexTests", ["CFaiss", "ItemIndex", "Memory"]),
+        tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests("RetrievalAPITests", ["JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots", "Towers"]),
     ],
