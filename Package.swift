@@ -22,6 +22,16 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
     name: "belfry",
+    products: [.executable(name: "belfry", targets: ["belfry"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            traits: ["YAML"]),
+    ],
     targets: [
         // What Swift cannot call, behind C headers.
         .target(name: "CKernels", cSettings: c),
@@ -47,6 +57,7 @@ let package = Package(
             "Snapshots",
             [
                 "CKernels", "Identifiers", "ItemIndex", "JSON", "Memory", "Safetensors", "Towers",
+                .product(name: "Crypto", package: "swift-crypto"),
             ]),
         library("Retrieval", ["ItemIndex", "Memory", "Snapshots", "Towers"]),
 
@@ -59,10 +70,26 @@ let package = Package(
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
 
+        library(
+            "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
+        .executableTarget(
+            name: "belfry",
+            dependencies: [
+                "HTTPServer", "ItemIndex", "Retrieval", "RetrievalAPI", "SnapshotCheck", "Snapshots",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: swift),
+
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swift),
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["JSON", "Memory"]),
-        tests("TowersTests", ["CKernels", "Memory", "Towers"]),
-        tests("ItemIndexTests", ["CFaiss", "ItemIndex", "Memory"]),
+        tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
+        tests("IdentifiersTests", ["Identifiers", "Memory"]),
+        tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
+        tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
             "RetrievalAPITests",

@@ -28,7 +28,8 @@ public struct FileError: Error, CustomStringConvertible {
 public final class MappedFile: Sendable {
     /// Where the file was opened.
     public let path: String
-    /// The file's bytes; valid while the object lives.
+    /// The file's bytes; valid while the object lives, so whoever keeps a pointer keeps the object too. For a look
+    /// that keeps neither there is `withBytes`: an object whose last use is `bytes` may be gone before they are read.
     // Unsafe to share only if somebody wrote to it: the mapping is read-only.
     public nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
 
@@ -52,6 +53,15 @@ public final class MappedFile: Sendable {
             throw FileError(path: path, operation: "map")
         }
         bytes = UnsafeRawBufferPointer(start: base, count: byteCount)
+    }
+
+    /// Lends the bytes and keeps the mapping for as long.
+    @inline(__always)
+    public func withBytes<Result, Failure: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { withExtendedLifetime(self) {} }
+        return try body(bytes)
     }
 
     deinit {

@@ -30,6 +30,29 @@ extension Text: Equatable {
     }
 }
 
+/// Text that owns its bytes, for what lives as long as a snapshot and is compared or written per request.
+public final class OwnedText: Sendable {
+    // Written once, in init.
+    private nonisolated(unsafe) let bytes: UnsafeMutableRawBufferPointer
+
+    /// Copies a string's UTF-8.
+    public init(_ string: String) {
+        let utf8 = Array(string.utf8)
+        bytes = .allocate(byteCount: max(utf8.count, 1), alignment: 1)
+        bytes.copyBytes(from: utf8)
+        byteCount = utf8.count
+    }
+
+    private let byteCount: Int
+
+    deinit {
+        bytes.deallocate()
+    }
+
+    /// The text; valid while the object lives.
+    public var text: Text { Text(UnsafeRawBufferPointer(rebasing: bytes[0..<byteCount])) }
+}
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)

@@ -24,8 +24,18 @@ public final class RequestDecoder {
 
     /// Decodes the body of `/v1/retrieve`.
     public func decodeRetrieve(_ body: UnsafeRawBufferPointer, into query: inout RetrievalQuery) throws(RequestError) {
+        try decodeRetrieve(try parse(body), into: &query)
+    }
+
+    /// Decodes a request that has been parsed, and whose keys are known to be unique: a line of `golden.jsonl` holds one.
+    public func decodeRetrieve(_ request: JSONValue, into query: inout RetrievalQuery) throws(RequestError) {
+        refusal = nil
+        guard let object = request.object else { throw wrongType(request, .object) }
+        try decodeRetrieve(object, into: &query)
+    }
+
+    private func decodeRetrieve(_ request: JSONObject, into query: inout RetrievalQuery) throws(RequestError) {
         query.removeAll()
-        let request = try parse(body)
         var hasUser = false
         for (name, value) in request {
             guard let field = RequestField.named(name, among: RequestField.ofRetrieve) else {

@@ -9,6 +9,12 @@ public struct SafetensorsError: Error, Equatable, CustomStringConvertible {
     /// The fault, with names and numbers.
     public let fault: String
 
+    /// Names a fault.
+    public init(file: String, fault: String) {
+        self.file = file
+        self.fault = fault
+    }
+
     /// One line.
     public var description: String { "\(file): \(fault)" }
 }

@@ -95,8 +95,10 @@ struct SafetensorsHeader {
         }
         for (name, tensor) in inOrder {
             guard tensor.range.lowerBound == position else {
-                let kind = tensor.range.lowerBound < position ? "overlaps the tensor before it" : "leaves a hole before it"
-                throw fault("tensor '\(name)' \(kind): it starts at byte \(tensor.range.lowerBound), expected \(position)")
+                let kind =
+                    tensor.range.lowerBound < position ? "overlaps the tensor before it" : "leaves a hole before it"
+                throw fault(
+                    "tensor '\(name)' \(kind): it starts at byte \(tensor.range.lowerBound), expected \(position)")
             }
             position = tensor.range.upperBound
         }

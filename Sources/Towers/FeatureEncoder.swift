@@ -106,7 +106,9 @@ final class FeatureEncoder: Sendable {
     }
 
     /// The feature's number after its transforms; 0 where it is missing.
-    func number(_ feature: Int, _ values: borrowing FeatureValues, _ scratch: TowerScratch) throws(FeatureError) -> Float {
+    func number(_ feature: Int, _ values: borrowing FeatureValues, _ scratch: TowerScratch) throws(FeatureError)
+        -> Float
+    {
         let range = range(of: feature, values, scratch)
         guard range.count > 0, case .numeric(let transforms) = features[feature].encoding else { return 0 }
         var number = values.values[range.lowerBound].asDouble

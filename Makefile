@@ -1,0 +1,68 @@
+# `make run` and `make test` are all a fresh Debian 12 machine with Swift 6.3 needs: each installs what is missing.
+
+SHELL := /bin/bash
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# libfaiss brings no code for its HNSW visitor threads of its own: one OpenBLAS thread keeps workers from oversubscribing.
+export OPENBLAS_NUM_THREADS := 1
+
+LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libxxhash-dev
+# PyPI's torch brings 5.9 GB of CUDA; Debian's is enough. A torch of the user's own in .venv takes precedence.
+TRAINING := python3-torch python3-venv
+PYTHON := .venv/bin/python
+MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
+IMPORT_CHECK := --explicit-target-dependency-import-check error
+SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
+
+.PHONY: run build test test-long test-swift test-models sanitize lint format libraries training fixtures help
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make run          build the daemon and serve models/demo on 127.0.0.1:8080
+run: build
+	.build/release/belfry serve --snapshots models/demo
+
+## make build        the optimised binary, .build/release/belfry
+build: libraries
+	swift build -c release --product belfry
+
+## make test         every test, within 30 minutes on two cores
+test: lint test-swift test-models sanitize
+
+## make test-swift   the daemon's tests
+test-swift: libraries fixtures
+	$(SWIFT_TEST)
+
+## make test-models  the trainer's tests
+test-models: training
+	$(MODELS) -m pytest -q tests
+
+## make sanitize     the daemon's tests under the address sanitizer, and with undefined behaviour in C and C++ trapped
+sanitize: libraries fixtures
+	swift test --sanitize=address --scratch-path .build/address --no-parallel
+	swift test --scratch-path .build/undefined --no-parallel \
+	  $(foreach flag,-fsanitize=undefined -fsanitize-trap=undefined -fno-sanitize=vptr,-Xcc $(flag) -Xcxx $(flag))
+
+## make lint         formatting, and the direction of imports
+lint: libraries
+	swift format lint --strict --recursive Package.swift Sources Tests
+	swift build $(IMPORT_CHECK)
+
+## make format       format the Swift sources in place
+format:
+	swift format --in-place --recursive Package.swift Sources Tests
+
+libraries:
+	@dpkg -s $(LIBRARIES) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(LIBRARIES); }
+
+training:
+	@dpkg -s $(TRAINING) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(TRAINING); }
+	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
+	@cmp -s models/requirements.txt .venv/requirements.txt || \
+	  { $(PYTHON) -m pip install -q -r models/requirements.txt && cp models/requirements.txt .venv/; }
+
+# Snapshots that the Swift tests load, written by PyTorch; made once.
+fixtures: training
+	@Tests/Fixtures/make-fixtures.sh $(PYTHON) .build/fixtures

@@ -1,0 +1,62 @@
+import CKernels
+
+/// The memory of one worker's searches in one index: visited marks, heaps, and the hits of the last search. Not for two
+/// threads at once.
+///
+/// It is allocated lazily by the system: of the marks (2 bytes an item) and the candidates (8 bytes an item) only those
+/// pages use memory that a search has reached.
+public final class SearchScratch {
+    var state: belfry_search_scratch
+    let count: Int
+
+    /// Allocates for an index, for at first `capacity` as the larger of k and ef; it grows when a search wants more.
+    public init(for index: ItemIndex, capacity: Int = 1024) {
+        count = index.count
+        let linkCapacity = max(index.maximumLinkCount, Int(BELFRY_SCAN_BLOCK))
+        state = belfry_search_scratch()
+        // calloc and not malloc with a loop: large blocks come as zero pages that nobody has touched.
+        state.marks = SearchScratch.zeros(index.count)
+        state.candidates = SearchScratch.zeros(index.count + 1)
+        state.links = SearchScratch.zeros(linkCapacity)
+        state.link_scores = SearchScratch.zeros(linkCapacity)
+        state.link_capacity = linkCapacity
+        state.probes = SearchScratch.zeros(index.listCount)
+        reserve(min(capacity, index.count))
+    }
+
+    deinit {
+        free(state.marks)
+        free(state.candidates)
+        free(state.links)
+        free(state.link_scores)
+        free(state.probes)
+        free(state.collected)
+        free(state.rows)
+        free(state.scores)
+    }
+
+    /// Makes room for searches whose k and ef are at most `capacity`, so that they do not allocate.
+    public func reserve(_ capacity: Int) {
+        guard state.collected == nil || capacity > state.capacity else { return }
+        free(state.collected)
+        free(state.rows)
+        free(state.scores)
+        state.collected = SearchScratch.zeros(capacity)
+        state.rows = SearchScratch.zeros(capacity)
+        state.scores = SearchScratch.zeros(capacity)
+        state.capacity = capacity
+    }
+
+    private static func zeros<Element: BitwiseCopyable>(_ count: Int) -> UnsafeMutablePointer<Element> {
+        guard let base = calloc(max(count, 1), MemoryLayout<Element>.stride) else {
+            fatalError("no memory for \(count) x \(MemoryLayout<Element>.stride) bytes of search scratch")
+        }
+        return base.bindMemory(to: Element.self, capacity: max(count, 1))
+    }
+}
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif

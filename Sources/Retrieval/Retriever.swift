@@ -1,0 +1,131 @@
+internal import Identifiers
+public import ItemIndex
+public import Memory
+public import Snapshots
+public import Towers
+
+/// What the snapshot knows of a request's user.
+public struct UserContext {
+    /// The user's row; nil for a user the snapshot does not know.
+    public let row: Int?
+    /// Cached vectors, valid until the next `enrich`; nil ones count as zeros.
+    public let cached: CachedVectors
+    /// Whether the tower has to do without what the snapshot caches by user.
+    public let isColdStart: Bool
+}
+
+/// A user's embedding: `dimension` floats, valid until the next `embed` of the same retriever.
+public struct UserEmbedding {
+    /// The numbers.
+    public let values: UnsafeBufferPointer<Float>
+}
+
+/// One worker's way through a snapshot: enrich, embed, search. It owns every buffer those steps write to, so that a request
+/// allocates nothing once the buffers have grown; it is used by one thread at a time.
+///
+///     let context = try retriever.enrich(query.user)
+///     let embedding = try retriever.embed(query.user, context, strict: query.strict)
+///     let hits = try retriever.search(embedding, query)
+public final class Retriever {
+    /// What answers.
+    public let snapshot: Snapshot
+    private let towerScratch: TowerScratch
+    private let vectorScratch: UserVectors.Scratch
+    private let searchScratch: SearchScratch
+    private let excluded: RowSet
+
+    /// Makes the buffers for one worker.
+    public init(snapshot: Snapshot) {
+        self.snapshot = snapshot
+        towerScratch = snapshot.userTower.makeScratch()
+        vectorScratch = UserVectors.Scratch(
+            dimension: snapshot.manifest.dimension, cascadeDimension: snapshot.manifest.cascadeDimension ?? 0)
+        searchScratch = SearchScratch(for: snapshot.index)
+        excluded = RowSet(rowCount: snapshot.items.count)
+    }
+
+    /// Refuses a request that insists on another embedding space than the snapshot's.
+    @inline(__always)
+    public func requireSpace(_ spaceID: Text?) throws(RetrievalError) {
+        if let spaceID, spaceID != snapshot.spaceID { throw .otherSpace }
+    }
+
+    /// Looks the user up: cached cross and cascade vectors, or zeros and a cold start.
+    public func enrich(_ user: borrowing UserQuery) throws(RetrievalError) -> UserContext {
+        guard let users = snapshot.users else {
+            return UserContext(row: nil, cached: CachedVectors(), isColdStart: snapshot.towerReadsCachedVectors)
+        }
+        guard let id = user.id, let row = try row(of: id, in: users.ids, field: .user) else {
+            return UserContext(row: nil, cached: CachedVectors(), isColdStart: true)
+        }
+        return UserContext(row: row, cached: users.vectors(row: row, vectorScratch), isColdStart: false)
+    }
+
+    /// Runs the user tower on the request's features and the cached vectors.
+    public func embed(_ user: borrowing UserQuery, _ context: UserContext, strict: Bool) throws(RetrievalError)
+        -> UserEmbedding
+    {
+        let userID: FeatureValue? =
+            switch user.id {
+            case .text(let text): .text(text)
+            case .number(let number): .unsigned(number)
+            case nil: nil
+            }
+        let values: UnsafeMutableBufferPointer<Float>
+        do throws(FeatureError) {
+            values = try snapshot.userTower.embed(
+                userID: userID, user.features, cached: context.cached, strict: strict, towerScratch)
+        } catch {
+            throw .feature(error)
+        }
+        for value in values where !value.isFinite { throw .embeddingNotFinite }
+        return UserEmbedding(values: UnsafeBufferPointer(values))
+    }
+
+    /// The request's features that the snapshot did not know, as indices among `FeatureValues.entries`; of the last `embed`.
+    public var ignoredFeatures: [Int] { towerScratch.ignoredEntries }
+
+    /// Finds the best items that are not excluded. The hits lie in this retriever until its next search.
+    public func search(_ embedding: UserEmbedding, _ query: borrowing RetrievalQuery) throws(RetrievalError) -> Hits {
+        excluded.removeAll()
+        for index in query.exclude.indices {
+            if let row = try row(of: query.exclude[index], in: snapshot.items.ids, field: .exclude(index)) {
+                excluded.insert(row)
+            }
+        }
+        do throws(SearchError) {
+            return try snapshot.index.search(
+                embedding.values.baseAddress!, k: query.k,
+                parameters: SearchParameters(
+                    ef: query.ef ?? (query.nprobe == nil ? snapshot.manifest.index.ef : nil),
+                    nprobe: query.nprobe ?? (query.ef == nil ? snapshot.manifest.index.nprobe : nil),
+                    exact: query.exact),
+                excluding: excluded, scratch: searchScratch)
+        } catch {
+            throw .search(error)
+        }
+    }
+
+    /// The item's row, if the snapshot has it.
+    @inline(__always)
+    public func itemRow(of id: RequestedID, field: RetrievalError.IDField) throws(RetrievalError) -> Int? {
+        try row(of: id, in: snapshot.items.ids, field: field)
+    }
+
+    /// The score of one item for an embedding.
+    @inline(__always)
+    public func score(_ embedding: UserEmbedding, itemRow: Int) -> Float {
+        snapshot.index.score(embedding.values.baseAddress!, itemRow)
+    }
+
+    @inline(__always)
+    private func row(of id: RequestedID, in ids: Identifiers, field: RetrievalError.IDField) throws(RetrievalError)
+        -> Int?
+    {
+        switch (id, ids) {
+        case (.text(let text), _): return ids.row(of: text)
+        case (.number(let number), .numbers(let table)): return table.row(of: number)
+        case (.number, .texts): throw .numberForTextID(field)
+        }
+    }
+}

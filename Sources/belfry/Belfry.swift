@@ -1,0 +1,19 @@
+internal import ArgumentParser
+
+/// The command line: `belfry serve`, `belfry check`, `belfry index ...`.
+@main
+struct Belfry: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "belfry",
+        abstract: "Low-latency retrieval for two-tower models.",
+        subcommands: [Check.self])
+}
+
+/// An error of a command: one line that says what is wrong and what to do, exit status 1.
+struct CommandFailure: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
