@@ -18,6 +18,9 @@ public struct Problem: Error, Equatable, Sendable {
     /// The feature that the snapshot refuses.
     public var feature: String?
 
+    /// The methods that the path takes, where the problem is that.
+    public var allowed: Route.Methods?
+
     /// Creates a problem.
     public init(_ kind: Kind, _ detail: String, field: String? = nil, limit: Int? = nil, feature: String? = nil) {
         self.kind = kind

@@ -187,6 +187,10 @@ public struct ResponseEncoder {
             writer.appendJSON(requestID)
             writer.append(",")
         }
+        appendSnapshot(to: &writer)
+    }
+
+    func appendSnapshot(to writer: inout ByteWriter) {
         snapshotMember.withUnsafeBytes { writer.append($0) }
     }
 

@@ -1,0 +1,222 @@
+public import HTTPServer
+internal import Identifiers
+internal import ItemIndex
+public import JSON
+internal import Memory
+internal import Retrieval
+public import Snapshots
+internal import Towers
+
+/// Answers one worker's requests from one snapshot: decode, enrich, embed, search, encode, in this order and on the
+/// worker's thread. It owns what a request changes, so it is not for two threads at once.
+///
+///     HTTPServer(configuration: configuration) { _ in
+///         let handler = try! RetrievalHandler(snapshot: snapshot, maximumBodyByteCount: limits.bodyBytesMax)
+///         return { exchange in handler.handle(exchange) }
+///     }
+public final class RetrievalHandler {
+    private let snapshot: Snapshot
+    private let retriever: Retriever
+    private let decoder: RequestDecoder
+    private let encoder: ResponseEncoder
+    private let description: [UInt8]
+    // Reused from request to request.
+    private var retrieval = RetrievalQuery()
+    private var embedding = EmbedQuery()
+    private var scoring = ScoreQuery()
+    private var scores: [Float?] = []
+
+    /// Allocates what one worker needs for this snapshot and for bodies of up to so many bytes.
+    public init(snapshot: Snapshot, maximumBodyByteCount: Int) throws(JSONSyntaxError) {
+        self.snapshot = snapshot
+        retriever = Retriever(snapshot: snapshot)
+        decoder = try RequestDecoder(maximumBodyByteCount: maximumBodyByteCount)
+        encoder = ResponseEncoder(
+            snapshotID: snapshot.manifest.id, spaceID: snapshot.manifest.spaceID, itemIDs: snapshot.items.ids)
+        description = Array(OpenAPI.document.utf8)
+    }
+
+    /// Answers one request.
+    public func handle(_ exchange: Exchange) {
+        do throws(Problem) {
+            try answer(exchange)
+        } catch {
+            exchange.answer(error)
+        }
+    }
+
+    private func answer(_ exchange: Exchange) throws(Problem) {
+        guard let route = Route(path: exchange.path) else {
+            throw Problem(.unknownPath, exchange.path.string)
+        }
+        try exchange.requireMethod(route.methods)
+        try exchange.requireAcceptsJSON()
+        if route.methods == .post { try exchange.requireJSONBody() }
+        switch route {
+        case .retrieve: try retrieve(exchange)
+        case .embed: try embed(exchange)
+        case .score: try score(exchange)
+        case .item(let encodedID): try describeItem(encodedID, exchange)
+        case .live: exchange.reply.append("{\"status\":\"live\"}")
+        case .ready: encoder.encodeReady(to: &exchange.reply)
+        case .description: description.withUnsafeBytes { exchange.reply.append($0) }
+        }
+    }
+
+    private func retrieve(_ exchange: Exchange) throws(Problem) {
+        let start = Instant.now
+        do throws(RequestError) {
+            try decoder.decodeRetrieve(exchange.body, into: &retrieval)
+        } catch {
+            throw Problem(error)
+        }
+        let decoded = Instant.now
+        do throws(RetrievalError) {
+            try retriever.requireSpace(retrieval.requiredSpaceID)
+            let context = try retriever.enrich(retrieval.user)
+            let enriched = Instant.now
+            let embedding = try retriever.embed(retrieval.user, context, strict: retrieval.strict)
+            let embedded = Instant.now
+            let hits = try retriever.search(embedding, retrieval)
+            let searched = Instant.now
+            guard hits.scores.allSatisfy(\.isFinite) else { throw RetrievalError.embeddingNotFinite }
+
+            var explanation: ResponseEncoder.Explanation?
+            if retrieval.explain {
+                var explained = explain(context, hits)
+                explained.decodeMicros = decoded.micros(since: start)
+                explained.enrichMicros = enriched.micros(since: decoded)
+                explained.embedMicros = embedded.micros(since: enriched)
+                explained.searchMicros = searched.micros(since: embedded)
+                explanation = explained
+            }
+            encoder.encodeRetrieve(
+                retrieval, rows: hits.rows, scores: hits.scores, isColdStart: context.isColdStart,
+                explanation: explanation, to: &exchange.reply)
+        } catch {
+            throw Problem(error, user: retrieval.user, snapshot: snapshot)
+        }
+    }
+
+    private func explain(_ context: UserContext, _ hits: Hits) -> ResponseEncoder.Explanation {
+        var explanation = ResponseEncoder.Explanation()
+        explanation.hasCrossVector = context.cached.cross != nil
+        explanation.hasCascadeVector = context.cached.cascade != nil
+        explanation.scoredItemCount = hits.scoredCount
+        explanation.ignoredFeatures = retriever.ignoredFeatures
+        guard !retrieval.exact else { return explanation }
+        switch snapshot.index.kind {
+        case .flat: break
+        case .hnsw:
+            // As the index does: no narrower than k, and no walk that would see every item.
+            let ef = max(
+                retrieval.ef ?? snapshot.manifest.index.ef ?? snapshot.index.defaults.ef ?? 1,
+                min(retrieval.k, snapshot.index.count))
+            if ef < snapshot.index.count { explanation.ef = ef }
+        case .ivfFlat:
+            explanation.nprobe =
+                retrieval.nprobe ?? snapshot.manifest.index.nprobe ?? snapshot.index.defaults.nprobe ?? 1
+        }
+        return explanation
+    }
+
+    private func embed(_ exchange: Exchange) throws(Problem) {
+        do throws(RequestError) {
+            try decoder.decodeEmbed(exchange.body, into: &embedding)
+        } catch {
+            throw Problem(error)
+        }
+        do throws(RetrievalError) {
+            try retriever.requireSpace(embedding.requiredSpaceID)
+        } catch {
+            throw Problem(error, user: UserQuery(), snapshot: snapshot)
+        }
+        encoder.beginEmbed(embedding, to: &exchange.reply)
+        for index in 0..<embedding.userCount {
+            do throws(RetrievalError) {
+                let context = try retriever.enrich(embedding.users[index])
+                let result = try retriever.embed(embedding.users[index], context, strict: embedding.strict)
+                encoder.appendEmbedding(
+                    result.values, isColdStart: context.isColdStart, index: index, isBatch: embedding.isBatch,
+                    to: &exchange.reply)
+            } catch {
+                throw Problem(
+                    error, user: embedding.users[index], snapshot: snapshot,
+                    at: embedding.isBatch ? "/requests/\(index)" : "")
+            }
+        }
+        encoder.endEmbed(embedding, to: &exchange.reply)
+    }
+
+    private func score(_ exchange: Exchange) throws(Problem) {
+        do throws(RequestError) {
+            try decoder.decodeScore(exchange.body, into: &scoring)
+        } catch {
+            throw Problem(error)
+        }
+        do throws(RetrievalError) {
+            try retriever.requireSpace(scoring.requiredSpaceID)
+            let context = try retriever.enrich(scoring.user)
+            let embedding = try retriever.embed(scoring.user, context, strict: scoring.strict)
+            scores.removeAll(keepingCapacity: true)
+            for index in scoring.items.indices {
+                let row = try retriever.itemRow(of: scoring.items[index], field: .items(index))
+                let score = row.map { retriever.score(embedding, itemRow: $0) }
+                guard score?.isFinite ?? true else { throw RetrievalError.embeddingNotFinite }
+                scores.append(score)
+            }
+            encoder.encodeScore(scoring, scores: scores, isColdStart: context.isColdStart, to: &exchange.reply)
+        } catch {
+            throw Problem(error, user: scoring.user, snapshot: snapshot)
+        }
+    }
+
+    private func describeItem(_ encodedID: Text, _ exchange: Exchange) throws(Problem) {
+        guard let id = exchange.percentDecoded(encodedID), String(validating: id.bytes, as: UTF8.self) != nil else {
+            throw Problem(.malformedPath, encodedID.string)
+        }
+        guard let row = snapshot.items.ids.row(of: id) else {
+            throw Problem(.unknownItem, id.string)
+        }
+        encoder.encodeItem(row, of: snapshot, to: &exchange.reply)
+    }
+}
+
+extension Exchange {
+    func requireMethod(_ methods: Route.Methods) throws(Problem) {
+        let isTaken = methods == .post ? method == .post : method == .get || method == .head
+        guard isTaken else {
+            var problem = Problem(.methodNotAllowed, "\(path.string) takes \(methods.rawValue)")
+            problem.allowed = methods
+            throw problem
+        }
+    }
+
+    func requireAcceptsJSON() throws(Problem) {
+        guard let accept = header("Accept"), !MediaType.acceptsJSON(accept) else { return }
+        throw Problem(.notAcceptable, "Accept excludes application/json")
+    }
+
+    /// A body without a Content-Type is taken for JSON.
+    func requireJSONBody() throws(Problem) {
+        if let encoding = header("Content-Encoding"), !MediaType.isIdentity(encoding) {
+            throw Problem(.unsupportedContentEncoding, "Content-Encoding must be absent or identity")
+        }
+        if let type = header("Content-Type"), !MediaType.isJSON(type) {
+            throw Problem(.unsupportedMediaType, "Content-Type must be absent or application/json in UTF-8")
+        }
+    }
+
+    /// Makes a problem the reply, in place of what was written so far.
+    func answer(_ problem: Problem) {
+        clearReply()
+        status = problem.status
+        contentType = "application/problem+json"
+        problem.write(to: &reply)
+        switch problem.allowed {
+        case .get: setHeader("Allow", "GET, HEAD")
+        case .post: setHeader("Allow", "POST")
+        case nil: break
+        }
+    }
+}
