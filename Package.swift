@@ -65,7 +65,10 @@ let package = Package(
         library("HTTPServer", ["CMicrohttpd", "Memory"]),
         library(
             "RetrievalAPI",
-            ["HTTPServer", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+            ["HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+
+        // Counts allocations in tests that hold the hot path to none.
+        .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
 
         library(
             "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
@@ -88,7 +91,12 @@ let package = Package(
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
-        tests("RetrievalAPITests", ["JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots", "Towers"]),
+        tests(
+            "RetrievalAPITests",
+            [
+                "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots",
+                "Towers",
+            ]),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -1,24 +1,24 @@
 internal import Memory
 
 /// The fields of the requests, in one place so that a test can hold openapi.json to them.
-enum RequestField: CaseIterable {
+package enum RequestField: CaseIterable {
     case requestID, model, user, context, k, exclude, filter, search, timeout, requiredSpaceID, attributes, format
     case strict, explain, requests, items
 
-    static let ofRetrieve: [RequestField] = [
+    package static let ofRetrieve: [RequestField] = [
         .user, .context, .k, .requestID, .exclude, .search, .format, .explain, .strict, .model, .requiredSpaceID,
         .filter, .timeout, .attributes,
     ]
-    static let ofEmbed: [RequestField] = [
+    package static let ofEmbed: [RequestField] = [
         .user, .context, .requests, .requestID, .strict, .model, .requiredSpaceID,
     ]
-    static let ofScore: [RequestField] = [
+    package static let ofScore: [RequestField] = [
         .user, .context, .items, .requestID, .strict, .model, .requiredSpaceID,
     ]
     /// Of one element of `requests`.
-    static let ofEmbedElement: [RequestField] = [.user, .context]
+    package static let ofEmbedElement: [RequestField] = [.user, .context]
 
-    var name: StaticString {
+    package var name: StaticString {
         switch self {
         case .requestID: "request_id"
         case .model: "model"
@@ -49,10 +49,10 @@ enum RequestField: CaseIterable {
 }
 
 /// The fields of `user`.
-enum UserField: CaseIterable {
+package enum UserField: CaseIterable {
     case id, features
 
-    var name: StaticString {
+    package var name: StaticString {
         switch self {
         case .id: "id"
         case .features: "features"
@@ -61,10 +61,10 @@ enum UserField: CaseIterable {
 }
 
 /// The fields of `search`.
-enum SearchField: CaseIterable {
+package enum SearchField: CaseIterable {
     case ef, nprobe, exact
 
-    var name: StaticString {
+    package var name: StaticString {
         switch self {
         case .ef: "ef"
         case .nprobe: "nprobe"
@@ -74,10 +74,10 @@ enum SearchField: CaseIterable {
 }
 
 /// The fields of `filter`, which is not built yet and yet checked.
-enum FilterField: CaseIterable {
+package enum FilterField: CaseIterable {
     case allow, deny, numeric
 
-    var name: StaticString {
+    package var name: StaticString {
         switch self {
         case .allow: "allow"
         case .deny: "deny"
