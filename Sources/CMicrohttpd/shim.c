@@ -23,8 +23,6 @@ struct MHD_Daemon *belfry_http_start(const struct belfry_http_options *options) 
         MHD_OPTION_NOTIFY_CONNECTION, options->connection_changed, options->context,
         MHD_OPTION_URI_LOG_CALLBACK, options->target_received, options->context,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
-        // Refuse HTTP/1.1 without Host and blanks inside the target (RFC 9112, 3.2).
-        MHD_OPTION_STRICT_FOR_CLIENT, 1,
         // The worker's thread blocks SIGPIPE.
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
         MHD_OPTION_END);

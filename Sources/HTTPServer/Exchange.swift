@@ -1,6 +1,12 @@
 import CMicrohttpd
 public import Memory
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// One request and its reply. A handler reads the first and fills the second before it returns:
 ///
 ///     exchange.reply.append("{\"ok\":true}")
@@ -52,7 +58,7 @@ public final class Exchange {
     var received = PaddedBytes(capacity: 16 << 10)
 
     private var connection: OpaquePointer?
-    private var target = PaddedBytes(capacity: 1 << 10)
+    private(set) var target = PaddedBytes(capacity: 1 << 10)
     private var pathByteCount = 0
     private var decoded = ByteWriter(capacity: 1 << 10)
     private var decodedRoom = 0
@@ -72,8 +78,8 @@ public final class Exchange {
         discardedByteCount = 0
         received.removeAll()
         target.removeAll()
-        target.append(text)
-        pathByteCount = text.firstIndex(of: UInt8(ascii: "?")) ?? text.count
+        target.append(withoutAuthority(text))
+        pathByteCount = target.bytes.firstIndex(of: UInt8(ascii: "?")) ?? target.count
         decoded.removeAll()
         // Decoded text is lent, so the memory must not move: a handler that decodes every byte of the target twice
         // still stays within it.
@@ -125,7 +131,12 @@ extension Exchange {
                 connection, .HEADER_KIND, $0, name.utf8CodeUnitCount, &value, &byteCount)
         }
         guard found == .YES else { return nil }
-        return Text(UnsafeRawBufferPointer(start: value, count: value == nil ? 0 : byteCount))
+        // Blanks around it are no part of it; libmicrohttpd leaves those at the end.
+        var bytes = UnsafeRawBufferPointer(start: value, count: value == nil ? 0 : byteCount)
+        while let last = bytes.last, last == UInt8(ascii: " ") || last == UInt8(ascii: "\t") {
+            bytes = UnsafeRawBufferPointer(rebasing: bytes.dropLast())
+        }
+        return Text(bytes)
     }
 
     /// Part of `path` or `query` with its percent-encoding undone (RFC 3986, 2.1), or nil if a `%` is not followed by
@@ -225,6 +236,20 @@ extension Exchange {
             response, UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self),
             UnsafeRawPointer(value).assumingMemoryBound(to: CChar.self))
     }
+}
+
+/// A target in absolute form, `http://host/path`, as clients send it to proxies and servers must take it (RFC 9112,
+/// 3.2.2), without scheme and host; any other target as it is.
+private func withoutAuthority(_ target: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    guard target.first == UInt8(ascii: "h") else { return target }
+    for scheme in 0..<2 {
+        let prefix: StaticString = scheme == 0 ? "http://" : "https://"
+        let byteCount = prefix.utf8CodeUnitCount
+        guard target.count > byteCount, memcmp(target.baseAddress!, prefix.utf8Start, byteCount) == 0 else { continue }
+        guard let slash = target[byteCount...].firstIndex(of: UInt8(ascii: "/")) else { return target }
+        return UnsafeRawBufferPointer(rebasing: target[slash...])
+    }
+    return target
 }
 
 private func hexadecimal(_ byte: UInt8) -> UInt8? {

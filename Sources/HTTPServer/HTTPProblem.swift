@@ -43,6 +43,12 @@ extension HTTPProblem {
     /// Framing that two parties could read differently, which is how requests are smuggled past a proxy.
     static let ambiguousFraming = HTTPProblem(
         status: 400, type: "ambiguous-framing", title: "The request does not say clearly where its body ends")
+    /// A head that is no HTTP: field names that are none, control characters, blanks in the target.
+    static let malformedHead = HTTPProblem(
+        status: 400, type: "malformed-head", title: "The request's head is malformed")
+    /// HTTP/1.1 wants one Host field (RFC 9112, 3.2).
+    static let oneHost = HTTPProblem(
+        status: 400, type: "one-host", title: "The request must have one Host field")
     /// A transfer coding other than `chunked` (RFC 9112, 6.1).
     static let unknownTransferCoding = HTTPProblem(
         status: 501, type: "unknown-transfer-coding", title: "The only transfer coding is chunked")

@@ -39,7 +39,7 @@ extension Worker {
             let record = Unmanaged<Connection>.fromOpaque(request!.pointee!).takeUnretainedValue()
             let part = UnsafeRawBufferPointer(start: upload, count: uploadSize!.pointee)
             uploadSize!.pointee = 0
-            return worker.proceed(record, connection!, method: method!, version: version, part: part)
+            return worker.proceed(record, connection!, method: method!, version: version!, part: part)
                 ? .YES : .NO
         }
         options.completed = { context, _, request, _ in
@@ -93,14 +93,17 @@ extension Worker {
     /// Takes a request one callback further. False closes the connection without a reply.
     private func proceed(
         _ record: Connection, _ connection: OpaquePointer, method: UnsafePointer<CChar>,
-        version: UnsafePointer<CChar>?, part: UnsafeRawBufferPointer
+        version: UnsafePointer<CChar>, part: UnsafeRawBufferPointer
     ) -> Bool {
         guard let exchange = record.exchange else { return false }
         switch exchange.stage {
         case .head:
             exchange.stage = .body
             exchange.begin(method: method)
-            return checkHead(exchange, Framing(connection, version: version), isRefused: record.isRefused)
+            let check = HeadCheck(
+                connection, method: exchange.methodText, target: exchange.target.bytes,
+                version: Text(bytes(of: version)))
+            return act(on: check, exchange, isRefused: record.isRefused)
         case .body where !part.isEmpty:
             return take(part, exchange, record)
         case .body:
@@ -118,18 +121,18 @@ extension Worker {
     /// Decides at the end of the head whether the request is refused. Refused requests are read to their end, within
     /// `discardBytesMax`, before they are answered; unless one cannot tell where they end, or the client waits for our
     /// word before it sends the body.
-    private func checkHead(_ exchange: Exchange, _ framing: Framing, isRefused: Bool) -> Bool {
-        if let problem = framing.problem {
+    private func act(on check: HeadCheck, _ exchange: Exchange, isRefused: Bool) -> Bool {
+        if let problem = check.problem {
             exchange.refusal = problem
             return refuse(exchange)
         }
-        let declared = framing.declaredByteCount ?? 0
+        let declared = check.declaredByteCount ?? 0
         if isRefused {
             exchange.refusal = .tooManyConnections
         } else if declared > UInt64(limits.bodyBytesMax) {
             exchange.refusal = .bodyTooLarge
         }
-        if exchange.refusal != nil, framing.awaitsContinue || declared > UInt64(limits.discardBytesMax) {
+        if exchange.refusal != nil, check.awaitsContinue || declared > UInt64(limits.discardBytesMax) {
             return refuse(exchange)
         }
         return true
