@@ -97,6 +97,7 @@ extension Problem {
 
         case internalError = "internal-error"
         case notBuilt = "not-built"
+        case notReady = "not-ready"
 
         /// The status and the title, which are the same for every problem of the kind.
         public var description: (status: Int, title: String) {
@@ -133,6 +134,7 @@ extension Problem {
             case .searchParameter: (422, "A search parameter does not fit the serving index")
             case .internalError: (500, "The server failed")
             case .notBuilt: (501, "A field's capability is not built yet")
+            case .notReady: (503, "The server does not take requests")
             }
         }
     }

@@ -1,7 +1,7 @@
 public import HTTPServer
 internal import Identifiers
 internal import ItemIndex
-public import JSON
+internal import JSON
 internal import Memory
 internal import Retrieval
 public import Snapshots
@@ -10,12 +10,14 @@ internal import Towers
 /// Answers one worker's requests from one snapshot: decode, enrich, embed, search, encode, in this order and on the
 /// worker's thread. It owns what a request changes, so it is not for two threads at once.
 ///
-///     HTTPServer(configuration: configuration) { _ in
-///         let handler = try! RetrievalHandler(snapshot: snapshot, maximumBodyByteCount: limits.bodyBytesMax)
+///     let readiness = Readiness()
+///     let server = HTTPServer(configuration: configuration) { _ in
+///         let handler = RetrievalHandler(snapshot: snapshot, readiness: readiness)
 ///         return { exchange in handler.handle(exchange) }
 ///     }
 public final class RetrievalHandler {
     private let snapshot: Snapshot
+    private let readiness: Readiness
     private let retriever: Retriever
     private let decoder: RequestDecoder
     private let encoder: ResponseEncoder
@@ -26,11 +28,19 @@ public final class RetrievalHandler {
     private var scoring = ScoreQuery()
     private var scores: [Float?] = []
 
-    /// Allocates what one worker needs for this snapshot and for bodies of up to so many bytes.
-    public init(snapshot: Snapshot, maximumBodyByteCount: Int) throws(JSONSyntaxError) {
+    /// Allocates what one worker needs for this snapshot and for bodies of up to so many bytes; traps if there is no
+    /// memory for that.
+    public init(
+        snapshot: Snapshot, readiness: Readiness, maximumBodyByteCount: Int = HTTPLimits().bodyBytesMax
+    ) {
         self.snapshot = snapshot
+        self.readiness = readiness
         retriever = Retriever(snapshot: snapshot)
-        decoder = try RequestDecoder(maximumBodyByteCount: maximumBodyByteCount)
+        do throws(JSONSyntaxError) {
+            decoder = try RequestDecoder(maximumBodyByteCount: maximumBodyByteCount)
+        } catch {
+            fatalError("a worker's decoder: \(error)")
+        }
         encoder = ResponseEncoder(
             snapshotID: snapshot.manifest.id, spaceID: snapshot.manifest.spaceID, itemIDs: snapshot.items.ids)
         description = Array(OpenAPI.document.utf8)
@@ -58,7 +68,9 @@ public final class RetrievalHandler {
         case .score: try score(exchange)
         case .item(let encodedID): try describeItem(encodedID, exchange)
         case .live: exchange.reply.append("{\"status\":\"live\"}")
-        case .ready: encoder.encodeReady(to: &exchange.reply)
+        case .ready:
+            guard readiness.isReady else { throw Problem(.notReady, "the server is starting or draining") }
+            encoder.encodeReady(to: &exchange.reply)
         case .description: description.withUnsafeBytes { exchange.reply.append($0) }
         }
     }
@@ -218,5 +230,6 @@ extension Exchange {
         case .post: setHeader("Allow", "POST")
         case nil: break
         }
+        if problem.kind == .notReady { setHeader("Retry-After", 1) }
     }
 }
