@@ -1,0 +1,26 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..errors import InvalidInput
+from . import movielens, synthetic
+from .log import Log, Split
+from .sources import MissingData
+
+NAMES = ("movielens-100k", "synthetic")
+
+__all__ = ["Log", "MissingData", "NAMES", "Split", "read_log"]
+
+
+def read_log(name: str, directory: Optional[str] = None, data_seed: Optional[int] = None) -> Log:
+    """The log called `name`; `directory` is where its files stand, `data_seed` draws a synthetic one."""
+    if name == "synthetic":
+        seed = {} if data_seed is None else {"seed": data_seed}
+        return synthetic.Generator(**seed).generate()
+    if data_seed is not None:
+        raise InvalidInput(f"a data seed is for the synthetic log, not for {name}")
+    if name == "movielens-100k":
+        return movielens.read(directory)
+    raise InvalidInput(f"no data set is called {name!r}; there are {', '.join(NAMES)}")
