@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Optional
 
 from ..errors import InvalidInput
-from . import movielens, synthetic
+from . import kuairand, movielens, recsys, synthetic, taobao
 from .log import Log, Split
 from .sources import MissingData
 
-NAMES = ("movielens-100k", "synthetic")
+READERS = {"movielens-100k": movielens.read, "kuairand-pure": kuairand.read, "taobaoad": taobao.read,
+           "recsys2017": recsys.read}
+NAMES = ("synthetic", *READERS)
 
 __all__ = ["Log", "MissingData", "NAMES", "Split", "read_log"]
 
@@ -21,6 +23,6 @@ def read_log(name: str, directory: Optional[str] = None, data_seed: Optional[int
         return synthetic.Generator(**seed).generate()
     if data_seed is not None:
         raise InvalidInput(f"a data seed is for the synthetic log, not for {name}")
-    if name == "movielens-100k":
-        return movielens.read(directory)
-    raise InvalidInput(f"no data set is called {name!r}; there are {', '.join(NAMES)}")
+    if name not in READERS:
+        raise InvalidInput(f"no data set is called {name!r}; there are {', '.join(NAMES)}")
+    return READERS[name](directory)

@@ -88,3 +88,27 @@ def sort_by_time(time: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
     """The columns in time order, `time` first. Rows of the same instant keep the order they were given in."""
     order = np.argsort(time, kind="stable")
     return [time[order], *(column[order] for column in columns)]
+
+
+def log_from_frames(name: str, users: polars.DataFrame, items: polars.DataFrame, events: polars.DataFrame,
+                    context: tuple[str, ...] = (), description: str = "") -> Log:
+    """A log from tables as data sets publish them.
+
+    `users` and `items` have an integer or text column `id`; `events` has `user`, `item` (those ids), `time` (seconds),
+    `label` and the context columns. Only users and items with an event stay, in the order of their ids; one that its
+    table lacks stays too, with null features. Events of one second keep the order of the file.
+    """
+    tables, rows = [], []
+    for key, table in (("user", users), ("item", items)):
+        known = table.unique("id", keep="first", maintain_order=True)
+        seen = events.select(polars.col(key).alias("id").unique().sort())
+        tables.append(seen.join(known, on="id", how="left", maintain_order="left")
+                      .with_columns(polars.col("id").cast(polars.String)))
+        numbered = seen.with_row_index("row")
+        rows.append(events.select(polars.col(key).alias("id")).join(numbered, on="id", how="left",
+                                                                    maintain_order="left")["row"].to_numpy())
+    columns = [events[column].to_numpy() for column in ("label", *context)]
+    time, user, item, label, *contexts = sort_by_time(events["time"].to_numpy().astype(np.int64),
+                                                      *(row.astype(np.int64) for row in rows), *columns)
+    return Log(name, tables[0], tables[1], user, item, time, label.astype(np.uint8), dict(zip(context, contexts)),
+               description)
