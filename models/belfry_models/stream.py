@@ -84,6 +84,7 @@ class Stream:
             cascade=(settings.cascade_dimension, settings.beta) if self.parts.cascade else None,
             rates=self.parts.rates or (self.parts.cascade and settings.ranker_rates), history_length=history)
         self.random = np.random.default_rng(seed)
+        self._positives_by_user: Optional[list[np.ndarray]] = None
 
     def copy(self) -> "Stream":
         """Weights, optimisers and caches of its own; the log and its encoding are shared."""
@@ -168,7 +169,7 @@ class Stream:
     def step(self, start: int, stop: int, learn: bool, write: bool) -> np.ndarray:
         """One batch: read, score, learn if told to, and only then write. Gives the logits of its rows."""
         batch = self.read(start, stop)
-        if self.leak:
+        if self.leak and write:
             self._write_first(batch)
             batch = self.read(start, stop)
         with torch.set_grad_enabled(learn):
@@ -217,12 +218,12 @@ class Stream:
         targets = self.log.item[chosen]
         target_scores = scores[np.arange(len(chosen)), targets].copy()
         for row, user in enumerate(self.log.user[chosen]):
-            scores[row, self._seen(int(user), start)] = -np.inf
+            scores[row, self.seen(int(user), start)] = -np.inf
         return (scores >= target_scores[:, None]).sum(axis=1) - (scores[np.arange(len(chosen)), targets] > -np.inf)
 
-    def _seen(self, user: int, before: int) -> np.ndarray:
+    def seen(self, user: int, before: int) -> np.ndarray:
         """Items of the user's positives before a row of the log."""
-        if not hasattr(self, "_positives_by_user"):
+        if self._positives_by_user is None:
             positive = np.flatnonzero(self.log.label)
             order = positive[np.argsort(self.log.user[positive], kind="stable")]
             bounds = np.searchsorted(self.log.user[order], np.arange(self.log.users.height + 1))
