@@ -128,6 +128,12 @@ class Users:
     def vectors(self) -> List[str]:
         return [name for name, array in (("cross", self.cross), ("cascade", self.cascade)) if array is not None]
 
+    def read_by(self, model: ModelSpec) -> Optional["Users"]:
+        """The same users with the vectors that the user tower reads; None if it reads none."""
+        cross = self.cross if model.user_tower.vector_size("cross") is not None else None
+        cascade = self.cascade if model.user_tower.vector_size("cascade") is not None else None
+        return None if cross is None and cascade is None else Users(self.ids, cross, cascade)
+
     def rounded(self, dtype: str) -> "Users":
         """The same users with their vectors as `float16` or `float32`: the precision that they are served with."""
         def convert(array: Optional[numpy.ndarray]) -> Optional[numpy.ndarray]:

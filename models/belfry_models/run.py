@@ -90,8 +90,8 @@ def write_run(directory: Path, run: Run) -> None:
     write_tensors(directory / "items.safetensors", run.items.tensors(model), space_id)
     write_json(directory / "attributes.json", run.items.words())
     write_optional(directory / "item_state.safetensors", run.items.state_tensors(model), space_id)
-    users = run.users.tensors(model) if run.users is not None and run.users.vectors else {}
-    write_optional(directory / "users.safetensors", users, space_id)
+    users = run.users.read_by(model) if run.users is not None else None
+    write_optional(directory / "users.safetensors", users.tensors(model) if users is not None else {}, space_id)
     names = [feature.name for feature in model.item_features if feature.name in run.item_columns]
     polars.DataFrame({name: run.item_columns[name] for name in names}).write_parquet(directory / "item_features.parquet")
     lines = [json.dumps(request, ensure_ascii=False) + "\n" for request in run.requests]

@@ -27,6 +27,8 @@ def write_tensors(path: Path, tensors: Mapping[str, numpy.ndarray], space_id: st
         contiguous[name] = numpy.ascontiguousarray(tensor)
     # Exactly one key: with more, safetensors writes them in an order that changes from run to run.
     safetensors.numpy.save_file(contiguous, str(path), metadata={"space_id": space_id})
+    # safetensors makes files that only their owner may read, and a daemon runs as somebody else.
+    path.chmod(0o644)
 
 
 def read_tensors(path: Path, space_id: Optional[str] = None) -> Dict[str, numpy.ndarray]:
