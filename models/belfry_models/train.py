@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "data": log.description, "model": arguments.model, "seed": arguments.seed,
                 "data_seed": arguments.data_seed, "settings": asdict(settings), "metrics": metrics,
                 "seen": "the whole log, in time order", "versions": versions()}
-    write_run(arguments.out, assemble_run(stream, training))
+    write_run(arguments.out, assemble_run(stream, training, streaming))
     print(f"{arguments.out}: the model after the whole log, space {space_id}")
 
 

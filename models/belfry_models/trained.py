@@ -14,12 +14,13 @@ import numpy as np
 import polars
 import torch
 
+from .calibration import fit_calibration
 from .catalogue import Attribute, Items, Users
 from .data.log import Log
 from .run import Run
 from .schema import ScoreCalibration
 from .settings import Settings
-from .stream import Stream
+from .stream import Predictions, Stream
 
 REQUESTS = 100
 
@@ -37,10 +38,17 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": str(torch.__version__), **packages}
 
 
-def assemble_run(stream: Stream, training: dict[str, Any]) -> Run:
-    """The stream's weights and caches as they stand now, with the catalogue and requests of the log's last users."""
+def assemble_run(stream: Stream, training: dict[str, Any], predictions: Optional[Predictions] = None) -> Run:
+    """The stream's weights and caches as they stand now, with the catalogue and requests of the log's last users.
+
+    A softmax says which item, not how probable a click is; so of the retrieval objective scale and bias are fitted to
+    `predictions`, which were made in the stream before their labels were seen.
+    """
     log, caches, weights = stream.log, stream.caches, stream.weights
-    score = ScoreCalibration(float(weights.score["log_scale"].exp()), float(weights.score["bias"]))
+    scale, bias = float(weights.score["log_scale"].exp()), float(weights.score["bias"])
+    if stream.settings.objective == "retrieval" and predictions is not None:
+        scale, bias = fit_calibration((predictions.logits - bias) / scale, predictions.labels)
+    score = ScoreCalibration(scale, bias)
     model = replace(stream.description, score=score)
 
     def vectors(cache) -> Optional[np.ndarray]:
