@@ -7,6 +7,8 @@ wrong: unknown and anonymous users, missing features, nulls, empty histories, wo
 from __future__ import annotations
 
 import copy
+import itertools
+import json
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from .errors import InvalidInput
@@ -23,15 +25,18 @@ def compose_requests(candidates: Sequence[Mapping[str, Any]], model: ModelSpec, 
     the other half takes turns at what is rare."""
     if len(candidates) == 0:
         raise InvalidInput("there are no requests to make golden ones of")
-    requests: List[Request] = []
-    for index in range(count):
+    requests: Dict[str, Request] = {}
+    # Two candidates may lose what told them apart, so some are skipped; unknown users are numbered, so there is an end.
+    for index in itertools.count():
+        if len(requests) == count:
+            break
         request = copy.deepcopy(dict(candidates[index % len(candidates)]))
         request["k"] = DEFAULT_K
         # Every second one, and every one after the candidates have all been used as they are.
         if index % 2 == 1 or index >= len(candidates):
             RARITIES[index // 2 % len(RARITIES)](request, model, index)
-        requests.append(request)
-    return requests
+        requests.setdefault(json.dumps(request, sort_keys=True), request)
+    return list(requests.values())
 
 
 def compose_warmup(candidates: Sequence[Mapping[str, Any]], count: int) -> List[Request]:

@@ -235,9 +235,10 @@ def verify(path: Path, expected: Mapping[str, Any]) -> None:
 
 def read_index_vectors(path: Path) -> numpy.ndarray:
     """float32 (item, dimension) out of an index that holds flat vectors."""
-    index = faiss.read_index(str(path))
-    if isinstance(index, faiss.IndexHNSWFlat):
-        index = faiss.downcast_index(index.storage)
+    owner = index = faiss.read_index(str(path))
+    if isinstance(owner, faiss.IndexHNSWFlat):
+        # The storage dies with its owner, which therefore keeps a name of its own.
+        index = faiss.downcast_index(owner.storage)
     if isinstance(index, faiss.IndexFlat):
         return faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d).copy()
     index.make_direct_map()
