@@ -84,8 +84,12 @@ def welch_test(first: np.ndarray, second: np.ndarray) -> WelchTest:
                          float(len(first) + len(second) - 2), 0.0 if difference else 1.0)
     statistic = difference / math.sqrt(variance)
     degrees = variance**2 / (first_part**2 / (len(first) - 1) + second_part**2 / (len(second) - 1))
-    p_value = _incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + statistic**2))
-    return WelchTest(difference, float(statistic), float(degrees), float(p_value))
+    return WelchTest(difference, float(statistic), float(degrees), two_sided_p(statistic, degrees))
+
+
+def two_sided_p(statistic: float, degrees: float) -> float:
+    """How probable a t statistic at least that far from 0 is."""
+    return float(_incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + statistic**2)))
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:

@@ -44,4 +44,6 @@ def _read_table(name: str, path) -> polars.DataFrame:
     absent = [column for column in COLUMNS[name] if column not in table.columns]
     if absent:
         raise MissingData(f"{path}: no column {', '.join(absent)}; it has {', '.join(table.columns)}. {ORIGIN}")
-    return table.select(COLUMNS[name])
+    # Cast by name, not by what the values look like: a column of a small extract can be empty.
+    types = {"pid": polars.String, "price": polars.Float64}
+    return table.select(polars.col(column).cast(types.get(column, polars.Int64)) for column in COLUMNS[name])
