@@ -19,7 +19,7 @@ import numpy
 from .errors import InvalidInput
 from .feature_schema import require, take_keys
 from .schema import ModelSpec
-from .tensor_files import Identifiers, identifier_tensors, identifiers_from
+from .tensor_files import Identifiers, as_identifiers, identifier_tensors, identifiers_from
 
 ATTRIBUTE_DTYPES = {"code": numpy.uint32, "f32": numpy.float32, "i64": numpy.int64}
 
@@ -64,6 +64,7 @@ class Items:
     cascade: Optional[numpy.ndarray] = None  # s_v
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", as_identifiers(self.ids))
         object.__setattr__(self, "attributes", tuple(self.attributes))
         names = [attribute.name for attribute in self.attributes]
         require(len(set(names)) == len(names), "items: two attributes share a name")
@@ -119,6 +120,9 @@ class Users:
     ids: Identifiers
     cross: Optional[numpy.ndarray] = None  # c_u
     cascade: Optional[numpy.ndarray] = None  # s_u
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", as_identifiers(self.ids))
 
     @property
     def count(self) -> int:

@@ -226,7 +226,7 @@ class FeatureEncoder:
     def encode_request(self, user: Mapping[str, Any], context: Optional[Mapping[str, Any]] = None) -> EncodedFeatures:
         """`user` and `context` as in the body of a `/v1/retrieve` request. Features that the model does not know are
         ignored."""
-        sources = {"user": user.get("features") or {}, "context": context or {}}
+        sources = {"user": given_object(user.get("features"), "user.features"), "context": given_object(context, "context")}
         encoded: Dict[str, Union[Bags, Numbers]] = {}
         for feature in self.features:
             value = user.get("id") if feature.source == "user_id" else sources[feature.source].get(feature.name)
@@ -260,6 +260,13 @@ class FeatureEncoder:
         if isinstance(encoding, HashEncoding):
             return hash_row(text, encoding.rows, encoding.seed)
         return self._rows_by_word[feature.name].get(text, 0)
+
+
+def given_object(value: Any, what: str) -> Mapping[str, Any]:
+    """An object of a request, which may be left out."""
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidInput(f"{what} is not an object")
+    return value or {}
 
 
 def checked_number(feature: Feature, value: Any) -> float:

@@ -7,13 +7,11 @@ A line of the requests is the body of a `/v1/retrieve` request, or an object wit
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any, Dict, List
 
 import torch
 
-from .errors import InvalidInput
+from .json_files import read_json_lines, write_json_lines
 from .snapshot import read_snapshot
 
 
@@ -25,26 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    requests = read_requests(arguments.requests)
+    requests = [line.get("request", line) for line in read_json_lines(arguments.requests)]
     oracle = read_snapshot(arguments.snapshot).oracle()
     draft = arguments.out.with_name(arguments.out.name + ".tmp")
-    with open(draft, "w", encoding="utf-8") as file:
-        for answer in oracle.answer_all(requests):
-            file.write(json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n")
-    draft.replace(arguments.out)
-
-
-def read_requests(path: Path) -> List[Dict[str, Any]]:
-    requests = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InvalidInput(f"{path}: line {number} is not JSON: {error}") from error
-            if not isinstance(value, dict):
-                raise InvalidInput(f"{path}: line {number} is not an object")
-            requests.append(value.get("request", value))
-    return requests
+    try:
+        write_json_lines(draft, oracle.answer_all(requests))
+        draft.replace(arguments.out)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import numpy
 import torch
 
 from .encoding import EncodedFeatures
+from .golden import MINIMUM_COUNT
 from .item_index import IndexPlan
 from .run import Run, read_run
 from .snapshot import SnapshotContents, write_snapshot
@@ -32,7 +33,8 @@ def add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recall-floor", type=float, default=0.95, metavar="R", help="recall to hold (%(default)s)")
     parser.add_argument("--users-dtype", choices=("float32", "float16"), default="float32",
                         help="precision of the users' cached vectors (%(default)s)")
-    parser.add_argument("--golden", type=int, default=64, metavar="N", help="golden requests, at least 64 (%(default)s)")
+    parser.add_argument("--golden", type=int, default=MINIMUM_COUNT, metavar="N",
+                        help=f"golden requests, at least {MINIMUM_COUNT} (%(default)s)")
 
 
 def plan_of(arguments: argparse.Namespace) -> IndexPlan:
@@ -42,7 +44,7 @@ def plan_of(arguments: argparse.Namespace) -> IndexPlan:
 def run(arguments: argparse.Namespace) -> None:
     # One thread: sums of floats in one order, hence the same bytes.
     torch.set_num_threads(1)
-    contents = contents_of(read_run(arguments.run_directory), arguments.users_dtype, max(64, arguments.golden))
+    contents = contents_of(read_run(arguments.run_directory), arguments.users_dtype, arguments.golden)
     report(arguments.out, write_snapshot(arguments.out, contents, plan_of(arguments)))
 
 

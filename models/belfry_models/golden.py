@@ -25,6 +25,8 @@ def compose_requests(candidates: Sequence[Mapping[str, Any]], model: ModelSpec, 
     the other half takes turns at what is rare."""
     if len(candidates) == 0:
         raise InvalidInput("there are no requests to make golden ones of")
+    if count < MINIMUM_COUNT:
+        raise InvalidInput(f"{count} golden requests are too few: at least {MINIMUM_COUNT}")
     requests: Dict[str, Request] = {}
     # Two candidates may lose what told them apart, so some are skipped; unknown users are numbered, so there is an end.
     for index in itertools.count():

@@ -122,6 +122,14 @@ def choose_search(index: faiss.Index, vectors: numpy.ndarray, queries: numpy.nda
                        f"below the floor of {plan.recall_floor}; choose another factory or a lower floor")
 
 
+def adopt_search(index: faiss.Index, search: Dict[str, int]) -> None:
+    """The parameters become the file's own defaults, so that whoever opens it with plain FAISS has the same recall."""
+    if "ef" in search:
+        index.hnsw.efSearch = search["ef"]
+    if "nprobe" in search:
+        index.nprobe = search["nprobe"]
+
+
 def measure_recall(index: faiss.Index, queries: numpy.ndarray, truth: numpy.ndarray, plan: IndexPlan, effort: int) -> float:
     parameters = (faiss.SearchParametersHNSW(efSearch=effort) if plan.kind == "hnsw"
                   else faiss.SearchParametersIVF(nprobe=effort))

@@ -87,7 +87,7 @@ def draw_contents(arguments: argparse.Namespace) -> SnapshotContents:
     training = {"command": describe_command(arguments), "seed": arguments.seed, "source": "random", "versions": versions()}
     return SnapshotContents(model, user_tower.export_tensors(), item_tower.export_tensors(), catalogue, vectors, requests,
                             NEWEST_EVENT, random_columns.USER_VOCABULARIES, random_columns.ITEM_VOCABULARIES, known,
-                            training, max(64, arguments.golden))
+                            training, arguments.golden)
 
 
 def describe_model(arguments: argparse.Namespace) -> ModelSpec:

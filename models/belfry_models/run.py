@@ -28,7 +28,6 @@ number with u64 ids and a text with string ids.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
@@ -40,6 +39,7 @@ from .catalogue import Items, Users
 from .encoding import Column, EncodedFeatures, FeatureEncoder
 from .errors import InvalidInput
 from .feature_schema import require, take_keys
+from .json_files import read_json, read_json_lines, write_json, write_json_lines
 from .schema import ModelSpec
 from .tensor_files import read_tensors, split_vocabularies, vocabulary_tensors, write_tensors
 
@@ -73,9 +73,8 @@ class Run:
 
 
 def identifier_column(items: Items) -> polars.Series:
-    if isinstance(items.ids, numpy.ndarray):
-        return polars.Series(items.ids.astype(numpy.uint64))
-    return polars.Series(list(items.ids), dtype=polars.String)
+    dtype = polars.UInt64 if isinstance(items.ids, numpy.ndarray) else polars.String
+    return polars.Series(items.ids, dtype=dtype)
 
 
 def write_run(directory: Path, run: Run) -> None:
@@ -94,8 +93,7 @@ def write_run(directory: Path, run: Run) -> None:
     write_optional(directory / "users.safetensors", users.tensors(model) if users is not None else {}, space_id)
     names = [feature.name for feature in model.item_features if feature.name in run.item_columns]
     polars.DataFrame({name: run.item_columns[name] for name in names}).write_parquet(directory / "item_features.parquet")
-    lines = [json.dumps(request, ensure_ascii=False) + "\n" for request in run.requests]
-    (directory / "requests.jsonl").write_text("".join(lines), encoding="utf-8")
+    write_json_lines(directory / "requests.jsonl", run.requests)
     write_json(directory / "run.json", {
         "format": FORMAT, "model": model.to_json(), "attributes": [each.to_json() for each in run.items.attributes],
         "newest_event": int(run.newest_event), "training": dict(run.training)})
@@ -116,8 +114,7 @@ def read_run(directory: Path) -> Run:
                                read_optional(directory / "item_state.safetensors", model.space_id))
     users = read_optional(directory / "users.safetensors", model.space_id)
     columns = polars.read_parquet(directory / "item_features.parquet")
-    with open(directory / "requests.jsonl", encoding="utf-8") as file:
-        requests = [json.loads(line) for line in file if line.strip()]
+    requests = read_json_lines(directory / "requests.jsonl")
     return Run(model, user_tensors, item_tensors, items, {name: columns[name] for name in columns.columns}, requests,
                document["newest_event"], user_vocabularies, item_vocabularies,
                Users.from_tensors(model, users) if users else None, document["training"])
@@ -131,18 +128,3 @@ def write_optional(path: Path, tensors: Mapping[str, numpy.ndarray], space_id: s
 
 def read_optional(path: Path, space_id: str) -> Dict[str, numpy.ndarray]:
     return read_tensors(path, space_id) if path.is_file() else {}
-
-
-def write_json(path: Path, value: Any) -> None:
-    try:
-        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
-    except ValueError as error:
-        raise InvalidInput(f"{path.name}: a number in it is not finite, which JSON cannot say") from error
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{path}: not JSON: {error}") from error

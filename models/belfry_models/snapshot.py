@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -28,9 +27,9 @@ from .encoding import FeatureEncoder
 from .errors import InvalidInput
 from .feature_schema import IDENTIFIER, require, take_keys
 from .golden import MINIMUM_COUNT, compose_requests, compose_warmup
-from .item_index import RECALL_AT, IndexPlan, build_index, choose_search
+from .item_index import RECALL_AT, IndexPlan, adopt_search, build_index, choose_search
+from .json_files import read_json, read_json_lines, write_json, write_json_lines
 from .oracle import Oracle
-from .run import read_json, write_json
 from .schema import ModelSpec
 from .tensor_files import read_tensors, split_vocabularies, vocabulary_tensors, write_tensors
 from .towers import Tower
@@ -108,13 +107,14 @@ def write_files(draft: Path, id: str, contents: SnapshotContents, plan: IndexPla
         write_tensors(draft / "users.safetensors", users.tensors(model), model.space_id)
 
     index = build_index(vectors, model.metric, plan)
-    faiss.write_index(index, str(draft / "index.faiss"))
     oracle = contents.oracle()
     golden = compose_requests(contents.requests, model, contents.golden_count)
     queries = [*golden, *compose_warmup(contents.requests, len(contents.requests))]
     search, recall = choose_search(index, vectors, oracle.embed_all(queries), model.metric, plan)
-    write_lines(draft / "golden.jsonl", list(oracle.answer_all(golden)))
-    write_lines(draft / "warmup.jsonl", compose_warmup(contents.requests, contents.warmup_count))
+    adopt_search(index, search)
+    faiss.write_index(index, str(draft / "index.faiss"))
+    write_json_lines(draft / "golden.jsonl", oracle.answer_all(golden))
+    write_json_lines(draft / "warmup.jsonl", compose_warmup(contents.requests, contents.warmup_count))
 
     manifest = {
         "format": FORMAT, "id": id, "kind": "full", "created_at": rfc3339(source_date(contents.newest_event)),
@@ -130,12 +130,6 @@ def write_files(draft: Path, id: str, contents: SnapshotContents, plan: IndexPla
     seal = {"published_at": rfc3339(source_date(int(time.time()))), "manifest": digest(draft / "manifest.json")}
     write_json(draft / SEAL, seal)
     return manifest
-
-
-def write_lines(path: Path, values: Sequence[Any]) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        for value in values:
-            file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def source_date(otherwise: int) -> int:
@@ -206,7 +200,7 @@ def read_snapshot(path: Path) -> Snapshot:
     vectors = item_columns["vectors"] if "vectors" in item_columns else read_index_vectors(path / "index.faiss")
     checked_vectors(vectors, items.count, model.dimension, "item vectors")
     users = Users.from_tensors(model, tensors_of("users.safetensors")) if manifest["users"] is not None else None
-    requests = [json.loads(line) for line in (path / "warmup.jsonl").read_text(encoding="utf-8").splitlines()]
+    requests = read_json_lines(path / "warmup.jsonl")
     created_at = datetime.datetime.strptime(manifest["created_at"], "%Y-%m-%dT%H:%M:%SZ")
     return Snapshot(model, user_tensors, item_tensors, items, vectors, requests,
                     int(created_at.replace(tzinfo=datetime.timezone.utc).timestamp()), user_vocabularies,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy
 import safetensors
@@ -59,16 +59,36 @@ def unpack_texts(content: numpy.ndarray, offsets: numpy.ndarray) -> List[str]:
     return [raw[start:stop].decode("utf-8") for start, stop in zip(bounds, bounds[1:])]
 
 
+def as_identifiers(ids: Iterable[Any]) -> Identifiers:
+    """Integers of any container as uint64 [n], texts as a list."""
+    array = ids if isinstance(ids, numpy.ndarray) else None
+    values = list(ids) if array is None or array.dtype.kind not in "ui" else None
+    if values is not None and values and all(isinstance(each, str) for each in values):
+        return [str(each) for each in values]
+    try:
+        array = array if values is None else numpy.array(values, dtype=numpy.uint64 if is_unsigned(values) else None)
+    except (OverflowError, ValueError) as error:
+        raise InvalidInput(f"ids that are neither texts nor unsigned 64-bit integers: {error}") from error
+    if len(array) > 0 and (array.dtype.kind not in "ui" or (array.dtype.kind == "i" and array.min() < 0)):
+        raise InvalidInput(f"ids of type {array.dtype} are neither texts nor unsigned integers")
+    return array.astype(numpy.uint64)
+
+
+def is_unsigned(values: Sequence[Any]) -> bool:
+    """Asked of Python's integers, since numpy would make floats of those that differ in size by much."""
+    return all(isinstance(each, (int, numpy.integer)) and not isinstance(each, bool) and each >= 0 for each in values)
+
+
 def identifier_tensors(ids: Identifiers, id_type: str) -> Dict[str, numpy.ndarray]:
+    """As the file holds them; `ids` as `as_identifiers` makes them."""
+    if len(ids) > 0 and isinstance(ids, numpy.ndarray) != (id_type == "u64"):
+        raise InvalidInput(f"ids are not of the model's type {id_type!r}")
     if id_type == "u64":
-        array = ids if isinstance(ids, numpy.ndarray) else numpy.array(list(ids), dtype=numpy.uint64)
-        if array.dtype.kind not in "ui" or (array.dtype.kind == "i" and len(array) > 0 and array.min() < 0):
-            raise InvalidInput(f"ids of type {array.dtype} are not unsigned integers")
-        array = array.astype(numpy.uint64)
+        array = numpy.asarray(ids, dtype=numpy.uint64)
         if len(numpy.unique(array)) != len(array):
             raise InvalidInput("ids are not unique")
         return {"ids": array}
-    texts = [str(each) for each in ids]
+    texts = list(ids)
     if len(set(texts)) != len(texts):
         raise InvalidInput("ids are not unique")
     content, offsets = pack_texts(texts)

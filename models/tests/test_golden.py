@@ -105,6 +105,8 @@ def test_few_candidates_make_enough_requests():
     assert len({json.dumps(request, sort_keys=True) for request in requests}) == 64
     with pytest.raises(InvalidInput, match="no requests"):
         compose_requests([], run.model, 64)
+    with pytest.raises(InvalidInput, match="too few"):
+        compose_requests(run.requests, run.model, 63)
 
 
 def test_expect_says_what_golden_says(snapshots, tmp_path):
@@ -131,14 +133,15 @@ def test_expect_takes_bodies_and_leaves_out_what_is_excluded(snapshots, tmp_path
 
 @pytest.mark.parametrize("line, fault", [
     ('{"user": {}', "line 1"), ("[]", "line 1"), ('{"user": {}, "filter": {}}', "filter"), ('{"user": {}, "k": 0}', "k is 0"),
-    ('{"k": 3}', "user"), ('{"user": {"features": {"age": "x"}}}', "age")])
+    ('{"k": 3}', "user"), ('{"user": {"features": []}}', "features"), ('{"user": {}, "context": 3}', "context"),
+    ('{"user": {"features": {"age": "x"}}}', "age")])
 def test_expect_refuses_requests_it_cannot_answer(snapshots, tmp_path, capsys, line, fault):
     (tmp_path / "in").write_text(line + "\n")
     assert main(["expect", "--snapshot", str(snapshots / "texts"), "--requests", str(tmp_path / "in"), "--out",
                  str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert fault in error and error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_warmup_requests_are_bodies(snapshots):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import faiss
 import numpy
+import polars
 import pytest
 from small_models import file_digests, random_contents, small_model, small_run
 
@@ -94,6 +95,14 @@ def test_the_index_holds_the_items_in_their_order(small):
     assert numpy.array_equal(index.reconstruct_n(0, index.ntotal), contents.vectors)
 
 
+def test_the_search_parameters_are_the_index_files_own_too(tmp_path):
+    contents = random_contents()
+    for factory in ("HNSW8", "IVF4,Flat"):
+        search = write_snapshot(tmp_path / factory[:3], contents, IndexPlan(factory))["index"]["search"]
+        index = faiss.read_index(str(tmp_path / factory[:3] / "index.faiss"))
+        assert search == ({"ef": index.hnsw.efSearch} if factory == "HNSW8" else {"nprobe": index.nprobe})
+
+
 def test_every_tensor_file_names_its_space(small):
     for path in small.glob("*.safetensors"):
         read_tensors(path, "s-1")
@@ -174,10 +183,22 @@ def test_texts_are_packed_by_bytes():
     assert pack_texts([])[1].tolist() == [0]
 
 
-@pytest.mark.parametrize("ids", [[1, 1], [-1, 2], [1.5, 2]])
-def test_u64_ids_are_unique_unsigned_integers(ids):
+@pytest.mark.parametrize("ids", [[1, 1], [-1, 2], [1.5, 2], [1, "a"], [2**64, 1], [True, False], ["a", "b"]])
+@pytest.mark.parametrize("container", [list, numpy.array])
+def test_u64_ids_are_unique_unsigned_integers(ids, container):
     with pytest.raises(InvalidInput, match="ids"):
-        Items(numpy.array(ids)).tensors(small_model())
+        Items(container(ids)).tensors(small_model())
+
+
+@pytest.mark.parametrize("ids", [[1, 2**64 - 1], numpy.array([1, 2**64 - 1], dtype=numpy.uint64),
+                                 polars.Series([1, 2**64 - 1], dtype=polars.UInt64), (1, 2**64 - 1)])
+def test_u64_ids_come_in_any_container(ids):
+    assert Items(ids).tensors(small_model())["ids"].tolist() == [1, 2**64 - 1]
+
+
+@pytest.mark.parametrize("ids", [["a", "ø"], numpy.array(["a", "ø"]), polars.Series(["a", "ø"])])
+def test_string_ids_come_in_any_container(ids):
+    assert Users(ids).tensors(small_model())["ids.offsets"].tolist() == [0, 1, 3]
 
 
 @pytest.mark.parametrize("ids", [["a", "a"], ["", "b"], ["ø" * 129, "b"]])
