@@ -9,7 +9,7 @@ import polars
 
 from .catalogue import Attribute
 from .oracle import plain_ids
-from .schema import (BucketiseEncoding, Clip, Feature, HashEncoding, Log1p, ModelSpec, NumericEncoding, Standardise,
+from .schema import (BucketiseEncoding, Clip, Feature, HashEncoding, Log1p, NumericEncoding, Standardise,
                      VocabularyEncoding)
 from .tensor_files import Identifiers
 

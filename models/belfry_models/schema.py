@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Mapping, Optional, Tuple, Union
 
+from .errors import InvalidInput
 from .feature_schema import (ID_TYPES, IDENTIFIER, ITEM_SOURCES, USER_SOURCES, BucketiseEncoding, Clip, Encoding, Feature,
                              HashEncoding, Log1p, NumericEncoding, Standardise, Transform, VocabularyEncoding, is_integer,
                              is_number, require, take_keys)
@@ -266,7 +267,8 @@ class ModelSpec:
     cascade_space_id: Optional[str] = None  # with cascade_dimension, if and only if a tower reads cascade vectors
     cascade_dimension: Optional[int] = None
 
-    KEYS: ClassVar[Tuple[str, ...]] = ("space_id", "cascade_space_id", "dimension", "cascade_dimension", "metric", "normalisation", "score",
+    KEYS: ClassVar[Tuple[str, ...]] = (
+        "space_id", "cascade_space_id", "dimension", "cascade_dimension", "metric", "normalisation", "score",
             "item_id_type", "user_id_type", "ema", "features", "towers")
 
     def __post_init__(self) -> None:

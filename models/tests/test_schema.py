@@ -60,6 +60,9 @@ def test_what_no_daemon_would_serve_cannot_be_described(make, fault):
     (lambda model: model.update(colour="red"), "unknown key 'colour'"),
     (lambda model: model["towers"]["user"]["layers"][0].update(rate=0.1), "unknown key 'rate'"),
     (lambda model: model["features"]["user"][0]["encoding"].update(kind="one_hot"), "unknown encoding 'one_hot'"),
+    (lambda model: model["towers"]["user"]["layers"][0].update(kind="convolution"), "unknown layer 'convolution'"),
+    (lambda model: model["towers"]["user"]["inputs"][0].update(kind="image"), "unknown input 'image'"),
+    (lambda model: model["features"]["user"][3]["encoding"]["transforms"][0].update(kind="sqrt"), "unknown transform 'sqrt'"),
 ])
 def test_json_with_other_keys_is_refused(change, fault):
     model = small_model().to_json()
