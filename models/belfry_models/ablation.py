@@ -54,7 +54,13 @@ def run(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.seeds <= len(available):
         raise InvalidInput(f"--seeds is from 1 to {len(available)}: seeds.py holds no more")
     logs: dict[Optional[int], Log] = {}
-    descriptions, rows = [], []
+    document = {
+        "command": f"python -m belfry_models ablation --data {arguments.data} --seeds {arguments.seeds}",
+        "data": [], "model_seeds": MODEL_SEEDS[:arguments.seeds],
+        "data_seeds": DATA_SEEDS[:arguments.seeds] if synthetic else None,
+        "settings": {objective: asdict(settings_for(arguments.data, objective)) for objective in arguments.objectives},
+        "versions": versions(), "rows": []}
+    rows = document["rows"]
     trainings = [(seed, model, objective) for seed in range(arguments.seeds) for model in arguments.models
                  for objective in arguments.objectives]
     bar = tqdm(trainings, unit="training")
@@ -62,22 +68,21 @@ def run(arguments: argparse.Namespace) -> None:
         data_seed = DATA_SEEDS[index] if synthetic else None
         if data_seed not in logs:
             logs = {data_seed: read_log(arguments.data, arguments.directory, data_seed)}
-            descriptions.append(logs[data_seed].description)
-            rows += popularity_rows(logs[data_seed], MODEL_SEEDS[index], data_seed, arguments.switches)
+            document["data"].append(logs[data_seed].description)
+        if model == arguments.models[0] and objective == arguments.objectives[0]:
+            rows += reference_rows(logs[data_seed], MODEL_SEEDS[index], data_seed, arguments.switches)
         bar.set_postfix_str(f"{model}, {objective}")
         rows += train_and_measure(logs[data_seed], arguments.data, model, objective, MODEL_SEEDS[index], data_seed,
                                   arguments.switches)
-    document = {
-        "command": f"python -m belfry_models ablation --data {arguments.data} --seeds {arguments.seeds}",
-        "data": descriptions, "model_seeds": MODEL_SEEDS[:arguments.seeds],
-        "data_seeds": DATA_SEEDS[:arguments.seeds] if synthetic else None,
-        "settings": {objective: asdict(settings_for(arguments.data, objective)) for objective in arguments.objectives},
-        "versions": versions(), "rows": rows}
-    text = render(document, arguments)
-    print(text)
+        # Hours of figures should not depend on the last one.
+        write(document, arguments)
+    print(render(document, arguments))
+
+
+def write(document: dict, arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / f"ablation-{arguments.data}.json").write_text(json.dumps(document, indent=1) + "\n")
-    (arguments.out / f"ablation-{arguments.data}.md").write_text(text)
+    (arguments.out / f"ablation-{arguments.data}.md").write_text(render(document, arguments))
 
 
 def train_and_measure(log: Log, data: str, model: str, objective: str, seed: int, data_seed: Optional[int],
@@ -96,7 +101,7 @@ def train_and_measure(log: Log, data: str, model: str, objective: str, seed: int
     return rows
 
 
-def popularity_rows(log: Log, seed: int, data_seed: Optional[int], switches: list[str]) -> list[dict]:
+def reference_rows(log: Log, seed: int, data_seed: Optional[int], switches: list[str]) -> list[dict]:
     """What no model is needed for: items by how many positives they had, and the truth where it is known."""
     split = log.split()
     rows = []
@@ -169,12 +174,14 @@ def render(document: dict, arguments: argparse.Namespace) -> str:
     if document["data_seeds"]:
         lines += ["", "## cs3 less dssm on each log, AUC", "", "| data seed | " + " | ".join(arguments.switches) + " |",
                   "|---|" + "---|" * len(arguments.switches)]
-        gains = {switch: values_of(rows, "cs3", switch, "auc") - values_of(rows, "dssm", switch, "auc")
-                 for switch in arguments.switches} if {"cs3", "dssm"} <= set(models) else {}
-        for index, data_seed in enumerate(document["data_seeds"] if gains else ()):
+        gains = {}
+        for switch in arguments.switches:
+            ours, base = (values_of(rows, model, switch, "auc") for model in ("cs3", "dssm"))
+            gains[switch] = ours - base[:len(ours)]
+        for index, data_seed in enumerate(document["data_seeds"][:min(map(len, gains.values()))]):
             lines.append(f"| {data_seed} | " + " | ".join(f"{gains[each][index]:+.4f}" for each in gains) + " |")
-        if gains:
-            lines.append("| mean | " + " | ".join(f"{gains[each].mean():+.4f}" for each in gains) + " |")
+        lines.append("| mean ± deviation | " + " | ".join(
+            f"{values.mean():+.4f} ± {values.std(ddof=1):.4f}" if len(values) > 1 else "" for values in gains.values()) + " |")
     return "\n".join(lines) + "\n"
 
 

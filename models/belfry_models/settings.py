@@ -66,7 +66,7 @@ class Settings:
             raise InvalidInput(f"no objective is called {self.objective!r}; there are {', '.join(OBJECTIVES)}")
 
 
-# Chosen by `python -m belfry_models tune`, on validation slices and tuning seeds only; see results/tuning.md.
+# Chosen by `python -m belfry_models tune`, on validation slices and tuning seeds only; see results/tuning/.
 CHOSEN: dict[tuple[str, str], dict] = {}
 
 
