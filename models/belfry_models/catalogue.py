@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import numpy
 
 from .errors import InvalidInput
-from .feature_schema import require, take_keys
+from .feature_schema import IDENTIFIER, require, take_keys
 from .schema import ModelSpec
 from .tensor_files import Identifiers, as_identifiers, identifier_tensors, identifiers_from
 
@@ -34,6 +34,8 @@ class Attribute:
 
     def __post_init__(self) -> None:
         what = f"attribute {self.name!r}"
+        # Part of a tensor's name, where a dot would start another part.
+        require(IDENTIFIER.fullmatch(self.name) is not None, f"{what}: the name does not match [A-Za-z0-9_-]{{1,64}}")
         require(self.type in ATTRIBUTE_DTYPES, f"{what}: unknown type {self.type!r}")
         require((self.words is not None) == (self.type == "code"), f"{what}: words are for codes, and codes need them")
         values = numpy.asarray(self.values)

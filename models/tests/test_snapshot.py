@@ -214,6 +214,8 @@ def test_attributes_fit_their_items():
         Attribute("a", "code", numpy.array([0]))
     with pytest.raises(InvalidInput, match="offsets"):
         Attribute("a", "i64", numpy.array([0, 1]), numpy.array([0, 1]))
+    with pytest.raises(InvalidInput, match="name"):
+        Attribute("a.offsets", "i64", numpy.array([0]))
     with pytest.raises(InvalidInput, match="rows"):
         Items(numpy.array([1, 2]), (Attribute("a", "i64", numpy.array([0])),))
 
