@@ -199,10 +199,15 @@ extension JSONNode {
         return text
     }
 
-    /// The name of a feature, an attribute or a layer: a part of tensors' names.
+    /// The name of a feature or an attribute: a part of tensors' names, so a dot in it could make two names one.
     func name() throws(JSONDocumentError) -> String {
+        try identifier()
+    }
+
+    /// The name of a layer.
+    func layerName() throws(JSONDocumentError) -> String {
         let text = try string()
-        guard (1...128).contains(text.utf8.count) else { throw error("has not 1 to 128 bytes") }
+        guard (1...64).contains(text.utf8.count) else { throw error("has not 1 to 64 bytes") }
         return text
     }
 }

@@ -55,10 +55,10 @@ struct SideReader {
             throw sourceNode.error("'\(other)' is no source of the \(isUser ? "user" : "item") side")
         }
         let isMultiValued = try node.member("multi_valued").boolean()
-        let maximum = try node.optionalMember("maximum_values")?.unlessNull
+        let maximum = try node.optionalMember("maximum_values")
         var maximumValues: Int?
         if isMultiValued {
-            maximumValues = try maximum?.integer(in: 1...SnapshotLimits.valueCountMax) ?? SnapshotLimits.valueCountMax
+            maximumValues = try node.member("maximum_values").integer(in: 1...SnapshotLimits.valueCountMax)
         } else if let maximum {
             throw maximum.error("a single-valued feature has no maximum")
         }
@@ -225,7 +225,7 @@ struct SideReader {
 
     private func layer(_ node: JSONNode) throws(JSONDocumentError) -> (TowerGraph.Layer, name: String) {
         let kind = try node.member("kind")
-        let name = try node.member("name").name()
+        let name = try node.member("name").layerName()
         switch try kind.string() {
         case "dense":
             try node.requireKeys(["kind", "name", "in", "out", "activation", "cycles"])
