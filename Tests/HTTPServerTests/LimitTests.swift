@@ -139,6 +139,20 @@ import Testing
         #expect(server.reaches { $0.connections == 0 })
     }
 
+    @Test(arguments: ["3;", "3\r\nabc\r\n0\r\nTrailer: "])
+    func cutsConnectionsThatMakeTheLibrarySpin(_ beginning: String) throws {
+        let server = try TestServer()
+        let client = try server.client()
+        try client.send(chunkedHead + beginning)
+        try? client.send([UInt8](repeating: UInt8(ascii: "a"), count: 40_000))
+        let innocent = try server.client()
+        #expect(try innocent.exchange(info).status == 200)
+        // Long before either timeout.
+        #expect(client.receiveToEnd().isEmpty || beginning != "3;")
+        #expect(server.reaches { $0.connections == 1 })
+        #expect(try innocent.exchange(info).status == 200)
+    }
+
     @Test func forgetsClientsThatHangUp() throws {
         let server = try TestServer()
         let request = Array("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabcdefghi".utf8)
