@@ -115,7 +115,7 @@ extension Worker {
             exchange.stage = .answered
             handler(exchange)
             counters.requests.add(1, ordering: .relaxed)
-            if isDraining { exchange.closesConnection = true }
+            if isEnding { exchange.closesConnection = true }
             return exchange.send()
         case .answered:
             return true

@@ -34,7 +34,9 @@ final class Worker: @unchecked Sendable {
     /// When to stop though requests are under way, in nanoseconds of CLOCK_MONOTONIC. `running`: not yet asked to.
     private let stopsAt = Atomic<UInt64>(running)
     private static let running = UInt64.max
-    private(set) var isDraining = false
+    private var isDraining = false
+    /// Whether replies from now on are the last ones of their connections.
+    var isEnding: Bool { stopsAt.load(ordering: .relaxed) != Self.running }
 
     /// How long the loop waits for events before it looks whether it is to stop, in milliseconds.
     private static let tickMillis: Int32 = 100
@@ -42,6 +44,14 @@ final class Worker: @unchecked Sendable {
 
     /// Rounds of the loop in one second without a callback and without a wait, beyond which it spins.
     private static let idleRoundsMax = 1000
+
+    /// What the loop did since it last looked for connections to end.
+    private struct Rounds {
+        var sweptAt: UInt64 = 0
+        var idleCount = 0  // rounds without a callback
+        var hasRested = false  // one of those had nothing more to do and waited
+    }
+    private var rounds = Rounds()
 
     init(
         number: Int, socket: Int32, configuration: HTTPConfiguration,
@@ -73,11 +83,12 @@ final class Worker: @unchecked Sendable {
         daemon = belfry_http_start(&options)
         guard daemon != nil else { throw .system(call: "MHD_start_daemon", errno: errno) }
 
-        // The thread inherits the mask: signals are the main thread's business.
-        var all = sigset_t()
+        // The thread inherits the mask: signals are the main thread's business, except those a thread brings on itself.
+        var blocked = sigset_t()
         var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
+        sigfillset(&blocked)
+        for signal in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS] { sigdelset(&blocked, signal) }
+        pthread_sigmask(SIG_SETMASK, &blocked, &before)
         var created = pthread_t()
         let retained = Unmanaged.passRetained(self)
         let status = pthread_create(
@@ -124,9 +135,7 @@ final class Worker: @unchecked Sendable {
         handler = makeHandler(number)
         sem_post(&isReady)
 
-        var sweptAt = monotonicNanoseconds()
-        var idleRounds = 0
-        var hasRested = false
+        rounds.sweptAt = monotonicNanoseconds()
         while true {
             let callbacksBefore = callbackCount
             guard MHD_run_wait(daemon, isDraining ? Self.drainTickMillis : Self.tickMillis) == .YES else {
@@ -139,16 +148,10 @@ final class Worker: @unchecked Sendable {
                 if connections.isEmpty || monotonicNanoseconds() >= deadline { break }
             }
             if callbackCount == callbacksBefore {
-                idleRounds += 1
-                if !hasRested { hasRested = wantsToWait }
+                rounds.idleCount += 1
+                if !rounds.hasRested { rounds.hasRested = wantsToWait }
             }
-            let now = monotonicNanoseconds()
-            if now - sweptAt >= 1_000_000_000 {
-                closeSlowSenders(now, isSpinning: !hasRested && idleRounds > Self.idleRoundsMax)
-                sweptAt = now
-                idleRounds = 0
-                hasRested = false
-            }
+            sweepOnceASecond()
         }
         // Closes what is still open, and reports it to the callbacks as any other end.
         MHD_stop_daemon(daemon)
@@ -185,13 +188,24 @@ final class Worker: @unchecked Sendable {
         }
     }
 
-    /// Ends connections whose request takes too long to arrive: libmicrohttpd's timeout counts silence only. Called
-    /// once a second.
+    private func sweepOnceASecond() {
+        let second = 1_000_000_000 as UInt64
+        let now = monotonicNanoseconds()
+        let elapsed = now - rounds.sweptAt
+        guard elapsed >= second else { return }
+        // After a handler that took seconds, what arrived meanwhile is read first and judged a second later.
+        if elapsed < 2 * second {
+            closeSlowSenders(now, isSpinning: !rounds.hasRested && rounds.idleCount > Self.idleRoundsMax)
+        }
+        rounds = Rounds(sweptAt: now)
+    }
+
+    /// Ends connections whose request takes too long to arrive: libmicrohttpd's timeout counts silence only.
     ///
     /// Ends at once those that make the loop spin. libmicrohttpd 0.9.75 does not wait for events while a connection's
-    /// memory is full of a chunk extension (or a trailer) without an end: it can neither use it nor read more, and one
-    /// such connection would occupy a core until its timeout. Which one it is cannot be asked, but it got nowhere in
-    /// the last second.
+    /// memory is full of a chunk extension without an end: it can neither use it nor read more, and one such
+    /// connection would occupy a core until its timeout. Which one it is cannot be asked, but it got nowhere in the
+    /// last second.
     private func closeSlowSenders(_ now: UInt64, isSpinning: Bool) {
         let second = 1_000_000_000 as UInt64
         let receive = UInt64(limits.receiveTimeoutSeconds) * second
