@@ -177,10 +177,7 @@ extension Exchange {
     @discardableResult
     public func setHeader(_ name: StaticString, _ value: Text) -> Bool {
         guard value.bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { return false }
-        precondition(headerCount < Self.headersMax, "too many header fields")
-        headerNames[headerCount] = name
-        headerOffsets[headerCount] = headerValues.count
-        headerCount += 1
+        beginHeader(name)
         headerValues.append(value.bytes)
         headerValues.append(0)
         return true
@@ -193,15 +190,19 @@ extension Exchange {
 
     /// Sets a header field of the reply to an integer.
     public func setHeader(_ name: StaticString, _ value: Int) {
-        precondition(headerCount < Self.headersMax, "too many header fields")
-        headerNames[headerCount] = name
-        headerOffsets[headerCount] = headerValues.count
-        headerCount += 1
+        beginHeader(name)
         headerValues.append(decimal: value)
         headerValues.append(0)
     }
 
-    /// Makes a problem the reply, in place of what was written so far.
+    private func beginHeader(_ name: StaticString) {
+        precondition(headerCount < Self.headersMax, "too many header fields")
+        headerNames[headerCount] = name
+        headerOffsets[headerCount] = headerValues.count
+        headerCount += 1
+    }
+
+    /// Makes a problem the reply, in place of what was written and of the header fields set so far.
     public func answer(_ problem: HTTPProblem, detail: Text? = nil) {
         clearReply()
         status = problem.status

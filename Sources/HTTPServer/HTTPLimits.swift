@@ -11,7 +11,8 @@ public struct HTTPLimits: Sendable, Equatable {
     public var discardBytesMax = 16 << 20
 
     /// Connections that one worker serves. One more is accepted and answered with 503 and `Retry-After`. At most
-    /// this times `bodyBytesMax` is held by bodies under way, 1 GiB with both defaults.
+    /// this times `bodyBytesMax` is held by bodies under way, 1 GiB with both defaults. The process needs as many
+    /// descriptors (`RLIMIT_NOFILE`).
     public var connectionsPerWorkerMax = 1024
 
     /// How many connections beyond `connectionsPerWorkerMax` one worker holds only to refuse them. When these are

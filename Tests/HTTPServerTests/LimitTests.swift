@@ -139,6 +139,31 @@ import Testing
         #expect(server.reaches { $0.connections == 0 })
     }
 
+    @Test func cutsConnectionsThatMakeTheLibrarySpin() throws {
+        let server = try TestServer()
+        let client = try server.client()
+        try client.send(chunkedHead + "3;" + String(repeating: "a", count: 40_000))
+        let innocent = try server.client()
+        #expect(try innocent.exchange(info).status == 200)
+        // Long before either timeout.
+        #expect(client.isClosedByServer())
+        #expect(server.reaches { $0.connections == 1 })
+        #expect(try innocent.exchange(info).status == 200)
+    }
+
+    @Test func waitsForAHandlerLongerThanForAClient() throws {
+        let server = try TestServer { $0.idleTimeoutSeconds = 1 }
+        let client = try server.client()
+        let other = try server.client()
+        try client.send("GET /slower HTTP/1.1\r\nHost: x\r\n\r\n")
+        usleep(500_000)
+        try other.send(info)
+        // The handler sleeps for 2.5 s: neither its client nor the one that waits behind it has been silent.
+        #expect(try client.receive().text == "slower")
+        #expect(try other.receive().status == 200)
+        #expect(client.isClosedByServer())
+    }
+
     @Test func forgetsClientsThatHangUp() throws {
         let server = try TestServer()
         let request = Array("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabcdefghi".utf8)
