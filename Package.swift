@@ -95,7 +95,7 @@ let package = Package(
             "RetrievalAPITests",
             [
                 "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots",
-                "Towers",
+                "TestSupport", "Towers",
             ]),
     ],
     cxxLanguageStandard: .cxx17
