@@ -80,6 +80,7 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: swift),
 
@@ -94,9 +95,10 @@ let package = Package(
         tests(
             "RetrievalAPITests",
             [
-                "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots",
-                "TestSupport", "Towers",
+                "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI",
+                "Snapshots", "TestSupport", "Towers",
             ]),
+        tests("EndToEndTests", ["TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )

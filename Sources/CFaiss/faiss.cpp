@@ -89,6 +89,47 @@ struct ThreadsForNow {
     }
 };
 
+// Reads a file up to its last four bytes and then an empty storage instead of them.
+struct ReaderOfGraph : faiss::IOReader {
+    faiss::FileIOReader file;
+    size_t left;
+    faiss::VectorIOReader storage;
+
+    explicit ReaderOfGraph(const char *path) : file(path) {
+        name = path;
+        int32_t dimension = 0;
+        int32_t metric = 0;
+        // Behind the four letters; and behind the row count, two unused numbers and the trained flag.
+        if (std::fseek(file.f, 4, SEEK_SET) != 0 || std::fread(&dimension, 4, 1, file.f) != 1
+            || std::fseek(file.f, 4 + 4 + 8 + 16 + 1, SEEK_SET) != 0 || std::fread(&metric, 4, 1, file.f) != 1
+            || std::fseek(file.f, 0, SEEK_END) != 0) {
+            fail_with_errno(std::string("cannot read ") + path);
+        }
+        left = static_cast<size_t>(std::ftell(file.f)) - 4;
+        std::rewind(file.f);
+        faiss::VectorIOWriter writer;
+        faiss::IndexFlat empty(dimension, static_cast<faiss::MetricType>(metric));
+        faiss::write_index(&empty, &writer);
+        storage.data = std::move(writer.data);
+    }
+
+    size_t operator()(void *target, size_t size, size_t count) override {
+        // FAISS reads a field in one call, so that no call crosses from the graph to the storage.
+        if (left == 0) return storage(target, size, count);
+        if (size * count > left) return 0;
+        left -= size * count;
+        return file(target, size, count);
+    }
+};
+
+void read_from(faiss::IOReader &reader, belfry_faiss_index **index) {
+    belfry_faiss_set_threads(1);
+    auto result = std::make_unique<belfry_faiss_index>();
+    result->owned.reset(faiss::read_index(&reader));
+    if (!result->owned) fail("the file holds no index");
+    *index = result.release();
+}
+
 void synchronise(const std::string &path, int flags) {
     int descriptor = open(path.c_str(), flags | O_CLOEXEC);
     if (descriptor < 0) fail_with_errno("cannot open " + path);
@@ -112,11 +153,15 @@ void belfry_faiss_set_threads(int threads) {
 
 int belfry_faiss_read(const char *path, belfry_faiss_index **index) {
     return guarded([&] {
-        belfry_faiss_set_threads(1);
-        auto result = std::make_unique<belfry_faiss_index>();
-        result->owned.reset(faiss::read_index(path));
-        if (!result->owned) fail("the file holds no index");
-        *index = result.release();
+        faiss::FileIOReader reader(path);
+        read_from(reader, index);
+    });
+}
+
+int belfry_faiss_read_graph_without_vectors(const char *path, belfry_faiss_index **index) {
+    return guarded([&] {
+        ReaderOfGraph reader(path);
+        read_from(reader, index);
     });
 }
 
@@ -185,6 +230,7 @@ int belfry_faiss_search(
         faiss::SearchParameters plain_parameters;
         const faiss::SearchParameters *parameters = nullptr;
         if (auto graph = graph_of(index)) {
+            if (!belfry_faiss_vectors(index) && graph->ntotal > 0) fail("the graph has no vectors");
             if (excluded) fail("FAISS 1.7.3 cannot exclude rows in a graph");
             if (ef > 0) {
                 graph_parameters.efSearch = static_cast<int>(ef);
@@ -232,7 +278,7 @@ int belfry_faiss_describe(const belfry_faiss_index *index, belfry_faiss_descript
 const float *belfry_faiss_vectors(const belfry_faiss_index *index) {
     auto graph = graph_of(index);
     auto flat = flat_of(graph ? graph->storage : index->owned.get());
-    return flat ? flat->get_xb() : nullptr;
+    return flat && flat->ntotal == index->owned->ntotal ? flat->get_xb() : nullptr;
 }
 
 int belfry_faiss_get_graph(const belfry_faiss_index *index, belfry_faiss_graph *graph) {

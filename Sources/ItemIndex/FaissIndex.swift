@@ -12,10 +12,13 @@ final class FaissIndex: Sendable {
         self.handle = handle
     }
 
-    /// Reads a file that `IndexFileCheck` has passed.
-    convenience init(reading path: String) throws(ItemIndexError) {
+    /// Reads a file that `IndexFileCheck` has passed, and says whether it holds vectors.
+    convenience init(reading path: String, holdsVectors: Bool) throws(ItemIndexError) {
         var handle: OpaquePointer?
-        guard belfry_faiss_read(path, &handle) == 0, let handle else {
+        let code =
+            holdsVectors
+            ? belfry_faiss_read(path, &handle) : belfry_faiss_read_graph_without_vectors(path, &handle)
+        guard code == 0, let handle else {
             throw .library(path: path, message: FaissIndex.message)
         }
         self.init(owning: handle)

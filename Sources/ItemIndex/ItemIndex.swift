@@ -60,7 +60,7 @@ public final class ItemIndex: Sendable {
         case (true, .some): throw .vectorsTwice(path: path)
         default: break
         }
-        let loaded = try FaissIndex(reading: path)
+        let loaded = try FaissIndex(reading: path, holdsVectors: summary.holdsVectors)
 
         self.path = path
         self.instructionSet = instructionSet
@@ -125,8 +125,9 @@ public final class ItemIndex: Sendable {
     /// - excluding: rows that must not be found, of a set for `count` rows.
     /// - scratch: of this index, and of this thread. It holds the hits until its next search.
     ///
-    /// If an approximate search finds fewer than k although more are eligible, every eligible item is compared. A graph
-    /// is not walked at all where its walk could not end early: when no more than ef items are eligible.
+    /// If an approximate search finds fewer than k although more are eligible, every eligible item is compared. So it is
+    /// from the start where a walk through a graph would cost more than that: when few items are eligible, or ef is a
+    /// good part of the catalogue.
     public func search(
         _ query: UnsafePointer<Float>, k: Int, parameters: SearchParameters = SearchParameters(),
         excluding excluded: RowSet? = nil, scratch: SearchScratch
@@ -155,7 +156,7 @@ public final class ItemIndex: Sendable {
             break
         case .hnsw:
             let ef = max(parameters.ef ?? defaults.ef ?? 1, wanted)
-            if !parameters.exact && ef < eligible {
+            if !parameters.exact && !isScanCheaper(eligible: eligible, ef: ef) {
                 scratch.reserve(ef)
                 found = search(graphFor: query, wanted, ef: ef, words, scratch)
             }
@@ -173,6 +174,13 @@ public final class ItemIndex: Sendable {
             scratch.state.scored += scored
         }
         return hits(found, scratch)
+    }
+
+    /// A walk meets `count / eligible` rows for each that it may collect, and scores several more (20 and more in a
+    /// large graph) before it has collected `ef`. Eight is on the careful side, and keeps a walk from losing itself
+    /// where nearly everything is excluded.
+    private func isScanCheaper(eligible: Int, ef: Int) -> Bool {
+        Double(eligible) * Double(eligible) <= 8 * Double(ef) * Double(count)
     }
 
     private func search(

@@ -28,9 +28,9 @@ public struct FileError: Error, CustomStringConvertible {
 public final class MappedFile: Sendable {
     /// Where the file was opened.
     public let path: String
+    // Unsafe to share only if somebody wrote to it: the mapping is read-only.
     /// The file's bytes; valid while the object lives, so whoever keeps a pointer keeps the object too. For a look
     /// that keeps neither there is `withBytes`: an object whose last use is `bytes` may be gone before they are read.
-    // Unsafe to share only if somebody wrote to it: the mapping is read-only.
     public nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
 
     /// Maps a regular file.

@@ -1,9 +1,12 @@
 /// What a request may hold. A well-formed request beyond one of these is a 422 that names the field and the limit;
-/// what a connection may do, the length of a body included, stands in `HTTPLimits`.
+/// a body beyond `bodyByteCount` is a 413. What a connection may do stands in `HTTPLimits`.
 ///
 /// A worker's buffers grow to what these allow and stay, so each is also a bound on memory: at worst about 1 MB of
 /// features and ids per worker.
 public enum Limits {
+    /// Four times a request that uses every limit below (10,000 ids to exclude are 250 KB).
+    public static let bodyByteCount = 1 << 20
+
     /// The contract's. Reading out 10,000 results takes some milliseconds, which is as long as a worker may be held.
     public static let k = 1...10_000
 

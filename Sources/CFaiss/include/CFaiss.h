@@ -36,6 +36,10 @@ void belfry_faiss_set_threads(int threads);
 /// Reads an index file that has been checked.
 int belfry_faiss_read(const char *path, belfry_faiss_index **index);
 
+/// Reads the file of a graph that was written without its vectors and has been checked: later versions of FAISS write
+/// "null" in place of the storage (IO_FLAG_SKIP_STORAGE), which 1.7.3 does not know.
+int belfry_faiss_read_graph_without_vectors(const char *path, belfry_faiss_index **index);
+
 /// Writes to `path` by way of a new file beside it: written, synchronised, renamed.
 int belfry_faiss_write(const belfry_faiss_index *index, const char *path);
 

@@ -1,0 +1,78 @@
+import CFaiss
+
+/// Why an index was not built.
+public enum IndexBuilderError: Error, CustomStringConvertible {
+    /// k-means needs at least as many items as there are lists.
+    case tooFewItems(count: Int, lists: Int)
+    /// FAISS refused, or the file could not be written.
+    case library(path: String, message: String)
+
+    /// One sentence.
+    public var description: String {
+        switch self {
+        case .tooFewItems(let count, let lists): "\(count) items cannot be divided among \(lists) lists"
+        case .library(let path, let message): "\(path): FAISS cannot build it: \(message)"
+        }
+    }
+}
+
+/// Builds index files with FAISS.
+///
+///     var builder = IndexBuilder(factory: .hnsw(links: 24))
+///     builder.threads = 8
+///     try builder.build(items: VectorFile(path: "items.fbin"), to: "index.faiss") { done, total in
+///         print("\(done) of \(total)")
+///     }
+///
+/// With one thread the same items give the same file; with more, a graph's links depend on who came first.
+public struct IndexBuilder: Sendable {
+    /// What is built.
+    public var factory: IndexFactory
+    /// The inner product by default (FAISS's own default is the squared distance).
+    public var metric = Metric.innerProduct
+    /// For graphs: how many candidates each item's links are chosen from. More builds slower and finds better.
+    public var efConstruction = 120
+    /// How many threads FAISS builds with.
+    public var threads = 1
+
+    /// Builds what `factory` says, by default with the inner product, efConstruction 120 and one thread.
+    public init(factory: IndexFactory) {
+        self.factory = factory
+    }
+
+    /// Builds an index over all items and writes it to `path`, by way of a new file beside it: written, synchronised,
+    /// renamed.
+    ///
+    /// - progress: called with the items that are in the index and the items there are, after each of at most 64 slices
+    ///   of 16,384 items or more.
+    public func build(
+        items: VectorFile, to path: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    ) throws(IndexBuilderError) {
+        precondition(efConstruction >= 1 && efConstruction <= 1 << 20, "efConstruction \(efConstruction)")
+        precondition(threads >= 1 && threads <= 1024, "\(threads) threads")
+        if case .ivfFlat(let lists) = factory, items.count < lists {
+            throw .tooFewItems(count: items.count, lists: lists)
+        }
+        let built = withoutActuallyEscaping(progress) { progress in
+            var handle: OpaquePointer?
+            // C hands this pointer back to the callback; both live until the call returns.
+            let code = withUnsafePointer(to: Progress(report: progress)) { context in
+                belfry_faiss_build(
+                    factory.description, metric.faissNumber, items.values, items.count, items.dimension,
+                    Int32(efConstruction), Int32(threads),
+                    { context, done, total in
+                        context?.assumingMemoryBound(to: Progress.self).pointee.report(done, total)
+                        return 0
+                    }, UnsafeMutableRawPointer(mutating: context), &handle)
+            }
+            return code == 0 ? handle.map(FaissIndex.init(owning:)) : nil
+        }
+        guard let built, belfry_faiss_write(built.handle, path) == 0 else {
+            throw .library(path: path, message: FaissIndex.message)
+        }
+    }
+
+    private struct Progress {
+        let report: (Int, Int) -> Void
+    }
+}

@@ -1,0 +1,162 @@
+import CKernels
+import Testing
+
+@testable import ItemIndex
+
+@Suite struct FlatSearchTests {
+    @Test(arguments: [1, 3, 16, 17, 20, 64, 100, 512], [Metric.innerProduct, .squaredL2])
+    func findsWhatFaissFinds(_ dimension: Int, _ metric: Metric) throws {
+        let items = Vectors.random(300, dimension, seed: 1)
+        let queries = Vectors.random(5, dimension, seed: 2)
+        let (index, stock) = try loadedIndex("Flat", metric, items)
+        #expect(index.count == 300)
+        #expect(index.dimension == dimension)
+        #expect(index.metric == metric)
+        #expect(index.kind == .flat)
+        #expect(index.byteCount == 300 * dimension * 4)
+        let scratch = SearchScratch(for: index)
+        for number in 0..<queries.count {
+            let query = queries.row(number)
+            let hits = try index.search(query, k: 20, scratch: scratch).copy
+            let expected = try stock.search(query, k: 20)
+            // FAISS adds in another order, so two rows may change places where their scores are equal up to rounding.
+            let tolerance = 1e-5 * Float(dimension) + 1e-4
+            for place in 0..<20 {
+                let theirs = metric == .innerProduct ? expected.scores[place] : -expected.scores[place]
+                #expect(abs(hits.scores[place] - theirs) <= tolerance)
+                if hits.rows[place] != expected.rows[place] {
+                    #expect(abs(index.score(query, expected.rows[place]) - hits.scores[place]) <= tolerance)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSet.allCases.filter(\.isAvailable))
+    func scoresAreThoseOfScoreBitForBit(_ set: InstructionSet) throws {
+        for (factory, metric) in [("Flat", Metric.innerProduct), ("HNSW8", .squaredL2), ("IVF8,Flat", .innerProduct)] {
+            let items = Vectors.random(400, 20, seed: 8)
+            let (index, _) = try loadedIndex(factory, metric, items, set: set)
+            #expect(index.instructionSet == set)
+            let scratch = SearchScratch(for: index)
+            let query = Vectors.random(1, 20, seed: 9).values
+            for exact in [true, false] {
+                let hits = try index.search(query, k: 50, parameters: SearchParameters(exact: exact), scratch: scratch)
+                #expect(hits.count == 50)
+                for place in 0..<hits.count {
+                    #expect(index.score(query, Int(hits.rows[place])).bitPattern == hits.scores[place].bitPattern)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: ["Flat", "HNSW8", "IVF4,Flat"])
+    func vectorsAreThoseThatWereAdded(_ factory: String) throws {
+        let items = Vectors.random(200, 17, seed: 10)
+        let (index, _) = try loadedIndex(factory, .innerProduct, items)
+        for row in 0..<200 {
+            #expect(Array(index.vector(row)) == items.row(row))
+        }
+    }
+
+    @Test(arguments: ["Flat", "HNSW8", "IVF4,Flat"], [Metric.innerProduct, .squaredL2])
+    func tiesGoToTheLowerRow(_ factory: String, _ metric: Metric) throws {
+        // Every vector stands in it four times, a hundred rows apart.
+        let distinct = Vectors.random(100, 8, seed: 11)
+        let items = Vectors(
+            dimension: 8, values: distinct.values + distinct.values + distinct.values + distinct.values)
+        let (index, _) = try loadedIndex(factory, metric, items)
+        let scratch = SearchScratch(for: index)
+        let query = Vectors.random(1, 8, seed: 12).values
+        let exact = try index.search(query, k: 100, parameters: SearchParameters(exact: true), scratch: scratch).copy
+        for place in 1..<100 {
+            let (before, after) = (exact.scores[place - 1], exact.scores[place])
+            #expect(before > after || (before == after && exact.rows[place - 1] < exact.rows[place]))
+        }
+        #expect(Set(exact.rows.map { $0 % 100 }).count == 25)
+        // And whatever an approximate search finds is in that order too.
+        let found = try index.search(query, k: 100, scratch: scratch).copy
+        for place in 1..<100 {
+            let (before, after) = (found.scores[place - 1], found.scores[place])
+            #expect(before > after || (before == after && found.rows[place - 1] < found.rows[place]))
+        }
+    }
+
+    @Test(arguments: ["Flat", "HNSW8", "IVF4,Flat"])
+    func kAboveTheCountFindsAll(_ factory: String) throws {
+        let items = Vectors.random(60, 16, seed: 13)
+        let (index, _) = try loadedIndex(factory, .squaredL2, items)
+        let scratch = SearchScratch(for: index, capacity: 1)
+        let query = items.row(7)
+        let truth = reference(items, query, .squaredL2).map(\.row)
+        for k in [59, 60, 61, 10_000] {
+            let hits = try index.search(query, k: k, scratch: scratch).copy
+            #expect(hits.rows.count == min(k, 60))
+            #expect(hits.rows[0] == 7)
+            #expect(Set(hits.rows).count == hits.rows.count)
+            if k >= 60 { #expect(hits.rows == truth) }
+        }
+    }
+
+    @Test(arguments: ["Flat", "HNSW8"])
+    func anEmptyIndexFindsNothing(_ factory: String) throws {
+        let (index, _) = try loadedIndex(factory, .innerProduct, Vectors(dimension: 4, values: []))
+        #expect(index.count == 0)
+        let scratch = SearchScratch(for: index)
+        let none = RowSet(rowCount: 0)
+        #expect(try index.search([1, 2, 3, 4], k: 10, scratch: scratch).count == 0)
+        #expect(
+            try index.search(
+                [1, 2, 3, 4], k: 10, parameters: SearchParameters(exact: true), excluding: none, scratch: scratch
+            ).count == 0)
+    }
+
+    @Test(arguments: ["Flat", "HNSW8", "IVF4,Flat"])
+    func excludedRowsAreNeverFound(_ factory: String) throws {
+        let items = Vectors.random(200, 16, seed: 14)
+        let (index, _) = try loadedIndex(factory, .innerProduct, items)
+        let scratch = SearchScratch(for: index)
+        let excluded = RowSet(rowCount: 200)
+        let query = Vectors.random(1, 16, seed: 15).values
+        let truth = reference(items, query, .innerProduct).map(\.row)
+        for kept in [200, 199, 130, 64, 3, 1, 0] {
+            // The best are excluded: what remains has to be ranked as if they had never been there.
+            excluded.removeAll()
+            for row in truth.prefix(200 - kept) { excluded.insert(row) }
+            for parameters in [SearchParameters(), SearchParameters(exact: true)] {
+                let hits = try index.search(
+                    query, k: 10, parameters: parameters, excluding: excluded, scratch: scratch
+                ).copy
+                #expect(hits.rows.count == min(10, kept))
+                #expect(hits.rows.allSatisfy { !excluded.contains($0) })
+                if parameters.exact { #expect(hits.rows == Array(truth.suffix(kept).prefix(10))) }
+            }
+        }
+    }
+
+    @Test func parametersOfAnotherKindAreRefused() throws {
+        let items = Vectors.random(50, 4, seed: 16)
+        let query = items.row(0)
+        for (factory, kind) in [("Flat", IndexKind.flat), ("HNSW4", .hnsw), ("IVF2,Flat", .ivfFlat)] {
+            let (index, _) = try loadedIndex(factory, .innerProduct, items)
+            #expect(index.kind == kind)
+            let scratch = SearchScratch(for: index)
+            func search(_ k: Int, _ parameters: SearchParameters) throws(SearchError) {
+                _ = try index.search(query, k: k, parameters: parameters, scratch: scratch)
+            }
+            #expect(throws: SearchError.tooSmall(.k, got: 0)) { try search(0, SearchParameters()) }
+            #expect(throws: SearchError.tooSmall(.k, got: -4)) { try search(-4, SearchParameters()) }
+            if kind != .hnsw {
+                #expect(throws: SearchError.notForKind(.ef, kind: kind)) { try search(5, SearchParameters(ef: 9)) }
+            } else {
+                #expect(throws: SearchError.tooSmall(.ef, got: 0)) { try search(5, SearchParameters(ef: 0)) }
+            }
+            if kind != .ivfFlat {
+                #expect(throws: SearchError.notForKind(.nprobe, kind: kind)) {
+                    try search(5, SearchParameters(nprobe: 9))
+                }
+            } else {
+                #expect(throws: SearchError.tooSmall(.nprobe, got: 0)) { try search(5, SearchParameters(nprobe: 0)) }
+            }
+        }
+    }
+}

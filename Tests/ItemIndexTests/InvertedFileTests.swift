@@ -1,0 +1,58 @@
+import CKernels
+import Testing
+
+@testable import ItemIndex
+
+@Suite struct InvertedFileTests {
+    @Test(arguments: [Metric.innerProduct, .squaredL2], [1, 2, 5, 20, 100])
+    func nprobeListsAreRead(_ metric: Metric, _ nprobe: Int) throws {
+        let items = Vectors.clustered(1200, 20, clusters: 20, seed: 1)
+        let queries = Vectors.clustered(20, 20, clusters: 20, seed: 2)
+        let (index, stock) = try loadedIndex("IVF20,Flat", metric, items)
+        #expect(index.defaults == SearchParameters(nprobe: 1))
+        let scratch = SearchScratch(for: index)
+        for number in 0..<queries.count {
+            let query = queries.row(number)
+            let hits = try index.search(query, k: 5, parameters: SearchParameters(nprobe: nprobe), scratch: scratch)
+            let expected = try stock.search(query, k: 5, nprobe: nprobe)
+            if hits.copy.rows != expected.rows {
+                // Either rounding turned a tie, or the lists held fewer than 5 and ours was completed.
+                for (mine, theirs) in zip(hits.scores, expected.scores) {
+                    #expect(mine >= (metric == .innerProduct ? theirs : -theirs) - 1e-3)
+                }
+            }
+            if nprobe >= 20 {
+                #expect(hits.copy.rows == reference(items, query, metric).prefix(5).map(\.row))
+                #expect(hits.scoredCount == 1200)
+            }
+        }
+    }
+
+    @Test func exclusionAgreesWithFaissSelector() throws {
+        let items = Vectors.random(900, 16, seed: 3)
+        let queries = Vectors.random(20, 16, seed: 4)
+        let (index, stock) = try loadedIndex("IVF6,Flat", .squaredL2, items)
+        let scratch = SearchScratch(for: index)
+        let excluded = RowSet(rowCount: 900)
+        for row in stride(from: 0, to: 900, by: 3) { excluded.insert(row) }
+        for number in 0..<queries.count {
+            let query = queries.row(number)
+            let hits = try index.search(
+                query, k: 10, parameters: SearchParameters(nprobe: 3), excluding: excluded, scratch: scratch
+            ).copy
+            let expected = try stock.search(query, k: 10, nprobe: 3, excluding: excluded)
+            #expect(hits.rows == expected.rows)
+            #expect(zip(hits.scores, expected.scores).allSatisfy { abs($0 + $1) < 1e-3 })
+        }
+    }
+
+    /// One list of a few items is not enough for k: the rest is read too.
+    @Test func tooFewInTheListsIsCompleted() throws {
+        let items = Vectors.clustered(300, 8, clusters: 30, seed: 5)
+        let (index, _) = try loadedIndex("IVF30,Flat", .squaredL2, items)
+        let scratch = SearchScratch(for: index)
+        let query = items.row(0)
+        let hits = try index.search(query, k: 200, parameters: SearchParameters(nprobe: 1), scratch: scratch)
+        #expect(hits.copy.rows == reference(items, query, .squaredL2).prefix(200).map(\.row))
+    }
+}
