@@ -96,8 +96,7 @@ let package = Package(
             "RetrievalAPITests",
             [
                 "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI",
-                "Snapshots",
-                "Towers",
+                "Snapshots", "TestSupport", "Towers",
             ]),
         tests("EndToEndTests", ["TestSupport", "belfry"]),
     ],

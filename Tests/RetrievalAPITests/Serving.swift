@@ -1,0 +1,171 @@
+import Foundation
+import HTTPServer
+import JSON
+import RetrievalAPI
+import Snapshots
+import TestSupport
+import Testing
+
+/// A server of the test's own over one of the fixtures. Whatever it answers is held to openapi.json.
+final class Serving {
+    let snapshot: Snapshot
+    let readiness = Readiness()
+    private let server: HTTPServer
+
+    init(_ fixture: String) throws {
+        let files = try SnapshotFiles(path: try Fixtures.path(fixture))
+        try files.verify()
+        let snapshot = try Snapshot(loading: files)
+        self.snapshot = snapshot
+        let readiness = readiness
+        server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { _ in
+            let handler = RetrievalHandler(snapshot: snapshot, readiness: readiness)
+            return { exchange in handler.handle(exchange) }
+        }
+        try server.start()
+        readiness.set(true)
+    }
+
+    deinit {
+        server.stop()
+    }
+
+    /// Sends a request and holds path, method, status and the reply's shape to openapi.json.
+    func send(
+        _ method: String, _ path: String, _ body: String? = nil, headers: [String: String] = [:]
+    ) throws -> Reply {
+        var head = "\(method) \(path) HTTP/1.1\r\nHost: belfry\r\n"
+        for (name, value) in headers { head += "\(name): \(value)\r\n" }
+        if let body { head += "Content-Length: \(body.utf8.count)\r\n" }
+        let connection = try Connection(port: UInt16(server.boundAddress!.port!), timeout: 10)
+        connection.write(Data((head + "\r\n" + (body ?? "")).utf8))
+        let reply = try connection.readReply()
+        let root = try reply.body.isEmpty ? nil : JSONDocument(Array(reply.body)).root
+        if let root { try Documented.check(method, path, reply.status, root) }
+        return Reply(status: reply.status, headers: reply.headers, root: root)
+    }
+
+    func post(_ path: String, _ body: String, headers: [String: String] = [:]) throws -> Reply {
+        try send("POST", path, body, headers: headers)
+    }
+
+    func get(_ path: String, headers: [String: String] = [:]) throws -> Reply {
+        try send("GET", path, headers: headers)
+    }
+
+    struct Reply {
+        let status: Int
+        let headers: [String: String]
+        /// Nil without a body.
+        let root: JSONNode?
+
+        func member(_ name: String) throws -> JSONNode {
+            try #require(root).member(name)
+        }
+
+        /// Ids and scores of either format.
+        func hits() throws -> (ids: [String], scores: [Double]) {
+            if let items = try #require(root).optionalMember("items")?.elements() {
+                return (
+                    try items.map { try $0.member("id").string() }, try items.map { try $0.member("score").number() }
+                )
+            }
+            return (try member("ids").strings(), try member("scores").numbers())
+        }
+
+        /// `status slug field` of a problem.
+        func problem() throws -> String {
+            #expect(headers["content-type"] == "application/problem+json")
+            let type = try member("type").string().replacing("urn:belfry:problem:", with: "")
+            #expect(try member("status").integer() == status)
+            #expect(try !member("title").string().isEmpty && !member("detail").string().isEmpty)
+            let field = try #require(root).optionalMember("field")?.string()
+            return "\(status) \(type)" + (field.map { " \($0)" } ?? "")
+        }
+    }
+}
+
+/// openapi.json, read as a client would.
+enum Documented {
+    /// That the reply's operation, status and shape are documented.
+    static func check(_ method: String, _ path: String, _ status: Int, _ reply: JSONNode) throws {
+        let document = try JSONDocument(OpenAPI.document).root
+        let plain = String(path.prefix { $0 != "?" })
+        let isItem = plain.hasPrefix("/v1/items/") && !plain.dropFirst(10).isEmpty && !plain.dropFirst(10).contains("/")
+        let template = isItem ? "/v1/items/{id}" : plain
+        guard let operations = try document.member("paths").optionalMember(template) else {
+            #expect(status == 404, "\(path) is not documented and answers \(status)")
+            return
+        }
+        guard let operation = try operations.optionalMember(method == "HEAD" ? "get" : method.lowercased()) else {
+            #expect(status == 405, "\(method) \(path) is not documented and answers \(status)")
+            return
+        }
+        guard var response = try operation.member("responses").optionalMember("\(status)") else {
+            Issue.record("\(method) \(path) answers \(status), which is not documented")
+            return
+        }
+        response = try resolved(response, in: document)
+        let content = try response.member("content").members()[0]
+        #expect(content.name == (status == 200 ? "application/json" : "application/problem+json"))
+        let faults = try faults(of: reply, by: content.node.member("schema"), in: document)
+        #expect(faults.isEmpty, "\(method) \(path): \(faults)")
+        if status != 200 {
+            let type = try reply.member("type").string()
+            #expect(try response.member("description").string().contains(type))
+        }
+    }
+
+    private static func resolved(_ node: JSONNode, in document: JSONNode) throws -> JSONNode {
+        guard node.kind == .object, let reference = try node.optionalMember("$ref")?.string() else { return node }
+        return try reference.split(separator: "/").dropFirst().reduce(document) { try $0.member(String($1)) }
+    }
+
+    /// Where `value` deviates from the part of JSON Schema that the document uses.
+    static func faults(of value: JSONNode, by schema: JSONNode, in document: JSONNode) throws -> [String] {
+        let schema = try resolved(schema, in: document)
+        var faults: [String] = []
+        if let type = try schema.optionalMember("type") {
+            let allowed = type.kind == .string ? [try type.string()] : try type.strings()
+            let own =
+                switch value.kind {
+                case .object: ["object"]
+                case .array: ["array"]
+                case .string: ["string"]
+                case .integer: ["integer", "number"]
+                case .number: ["number"]
+                case .boolean: ["boolean"]
+                case .null: ["null"]
+                }
+            if Set(own).isDisjoint(with: allowed) { faults.append("\(value.path): \(own) is not \(allowed)") }
+        }
+        if let words = try schema.optionalMember("enum")?.strings(), value.kind == .string {
+            if try !words.contains(value.string()) { faults.append("\(value.path): not one of \(words)") }
+        }
+        if value.kind == .object {
+            let members = try value.members()
+            let properties = try schema.optionalMember("properties")?.members() ?? []
+            for name in try schema.optionalMember("required")?.strings() ?? []
+            where !members.contains(where: { $0.name == name }) {
+                faults.append("\(value.path): lacks \(name)")
+            }
+            for (name, member) in members {
+                if let property = properties.first(where: { $0.name == name }) {
+                    faults += try Documented.faults(of: member, by: property.node, in: document)
+                } else if try schema.optionalMember("additionalProperties")?.boolean() == false {
+                    faults.append("\(member.path): not documented")
+                }
+            }
+        }
+        if value.kind == .array, let items = try schema.optionalMember("items") {
+            for element in try value.elements() {
+                faults += try Documented.faults(of: element, by: items, in: document)
+            }
+        }
+        if let choices = try schema.optionalMember("oneOf")?.elements() {
+            let fitting = try choices.filter { try Documented.faults(of: value, by: $0, in: document).isEmpty }.count
+            if fitting != 1 { faults.append("\(value.path): fits \(fitting) of \(choices.count) choices") }
+        }
+        return faults
+    }
+}
