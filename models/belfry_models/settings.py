@@ -81,6 +81,7 @@ CHOSEN: dict[tuple[str, str], dict] = {
     ("movielens-100k", "logistic"): {"embedding_rate": 0.01, "embedding_deviation": 0.01, "item_alpha": 0.8},
     ("movielens-100k", "retrieval"): {"embedding_rate": 0.03, "embedding_deviation": 0.01, "sampled_negatives": 256,
                                       "passes": 2},
+    ("synthetic", "retrieval"): {"batch": 256, "sampled_negatives": 64},
 }
 
 
