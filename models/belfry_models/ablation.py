@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
     parser.add_argument("--switches", nargs="+", choices=SWITCHES, default=["FS", "SS", "FF"],
                         help="F frozen, S streaming; the first letter is for tower weights, the second for caches")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep the figures that --out holds already, if settings and versions are the same")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder for the table; default: models/results")
 
 
@@ -61,6 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
         "settings": {objective: asdict(settings_for(arguments.data, objective)) for objective in arguments.objectives},
         "versions": versions(), "rows": []}
     rows = document["rows"]
+    if arguments.resume:
+        rows += kept_rows(arguments, document)
+    done = {(row["seed"], row["model"], row["objective"]) for row in rows}
     trainings = [(seed, model, objective) for seed in range(arguments.seeds) for model in arguments.models
                  for objective in arguments.objectives]
     bar = tqdm(trainings, unit="training")
@@ -69,7 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
         if data_seed not in logs:
             logs = {data_seed: read_log(arguments.data, arguments.directory, data_seed)}
             document["data"].append(logs[data_seed].description)
-        if model == arguments.models[0] and objective == arguments.objectives[0]:
+        if (MODEL_SEEDS[index], model, objective) in done:
+            continue
+        if (MODEL_SEEDS[index], "popularity", "reference") not in done:
+            done.add((MODEL_SEEDS[index], "popularity", "reference"))
             rows += reference_rows(logs[data_seed], MODEL_SEEDS[index], data_seed, arguments.switches)
         bar.set_postfix_str(f"{model}, {objective}")
         rows += train_and_measure(logs[data_seed], arguments.data, model, objective, MODEL_SEEDS[index], data_seed,
@@ -77,6 +85,21 @@ def run(arguments: argparse.Namespace) -> None:
         # Hours of figures should not depend on the last one.
         write(document, arguments)
     print(render(document, arguments))
+
+
+def kept_rows(arguments: argparse.Namespace, document: dict) -> list[dict]:
+    """The figures of an earlier call, of the objectives whose settings have not changed since."""
+    path = arguments.out / f"ablation-{arguments.data}.json"
+    if not path.is_file():
+        return []
+    earlier = json.loads(path.read_text())
+    if earlier["versions"] != document["versions"]:
+        raise InvalidInput(f"{path}: its figures come from other versions of the packages; leave --resume out")
+    settings = json.loads(json.dumps(document["settings"]))
+    same = {objective for objective in settings if earlier["settings"].get(objective) == settings[objective]}
+    seeds = set(document["model_seeds"])
+    return [row for row in earlier["rows"] if row["objective"] in same | {"reference"} and row["seed"] in seeds
+            and row["switches"] in arguments.switches]
 
 
 def write(document: dict, arguments: argparse.Namespace) -> None:
@@ -107,7 +130,7 @@ def reference_rows(log: Log, seed: int, data_seed: Optional[int], switches: list
     rows = []
     if log.truth is not None:
         test = slice(split.test.start, split.test.stop)
-        rows += [{"model": "truth", "objective": "logistic", "seed": seed, "data_seed": data_seed, "switches": switch,
+        rows += [{"model": "truth", "objective": "reference", "seed": seed, "data_seed": data_seed, "switches": switch,
                   "train_seconds": 0.0, "auc": auc(log.label[test], log.truth[test])} for switch in switches]
     counts = np.bincount(log.item[:split.test.start], weights=log.label[:split.test.start], minlength=log.items.height)
     stream = Stream(log, "dssm", settings_for(log.name, "retrieval"), seed)
@@ -123,7 +146,7 @@ def reference_rows(log: Log, seed: int, data_seed: Optional[int], switches: list
             ranks.append(int((scores >= scores[target]).sum()) - 1)
             if SWITCHES[switch][1] == "streaming":
                 running[target] += 1.0
-        rows.append({"model": "popularity", "objective": "retrieval", "seed": seed, "data_seed": data_seed,
+        rows.append({"model": "popularity", "objective": "reference", "seed": seed, "data_seed": data_seed,
                      "switches": switch, "train_seconds": 0.0, "recall@50": recall_at(np.array(ranks), 50),
                      "recall@100": recall_at(np.array(ranks), 100)})
     return rows

@@ -125,9 +125,10 @@ class Stream:
             torch.nn.ParameterDict({"log_scale": torch.nn.Parameter(torch.tensor(float(np.log(description.score.scale)))),
                                     "bias": torch.nn.Parameter(torch.zeros(()))}), None)
         towers = (weights.user_tower, weights.item_tower)
-        # Of the two score parameters only one is free: logits take the bias, the softmax the scale.
-        free = "log_scale" if settings.objective == "retrieval" else "bias"
-        weights.optimisers = _optimisers([p for tower in towers for p in tower.dense_parameters()] + [weights.score[free]],
+        # A dot product has a scale of its own, and a softmax no bias.
+        free = [weights.score["log_scale"]] if settings.cosine else []
+        free += [weights.score["bias"]] if settings.objective == "logistic" else []
+        weights.optimisers = _optimisers([p for tower in towers for p in tower.dense_parameters()] + free,
                                          [p for tower in towers for p in tower.embedding_parameters()], settings)
         if self.parts.cascade:
             sides = [describe_ranker_side(file, features, settings, SIDE_SIZE)
@@ -142,10 +143,19 @@ class Stream:
 
     def learn(self, rows: range, progress: Callable = lambda batches: batches) -> None:
         """The settings' number of passes over `rows`; the caches start empty in each and end full."""
+        if self.settings.base_rate_bias:
+            self._start_from_base_rate(float(self.log.label[rows.start:rows.stop].mean()))
         for _ in range(self.settings.passes):
             self.caches.reset()
             for start in progress(self._starts(rows)):
                 self.step(start, min(start + self.settings.batch, rows.stop), learn=True, write=True)
+
+    def _start_from_base_rate(self, rate: float) -> None:
+        with torch.no_grad():
+            log_odds = float(np.log(rate / (1.0 - rate)))
+            self.weights.score["bias"].fill_(log_odds)
+            if self.weights.ranker is not None:
+                self.weights.ranker.head.bias.fill_(log_odds)
 
     def predict(self, rows: range, weights: str, caches: str, ranks: bool = False,
                 progress: Callable = lambda batches: batches) -> Predictions:
