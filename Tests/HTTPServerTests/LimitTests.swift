@@ -139,6 +139,20 @@ import Testing
         #expect(server.reaches { $0.connections == 0 })
     }
 
+    @Test func closesConnectionsThatReadTooSlowly() throws {
+        let server = try TestServer { $0.sendTimeoutSeconds = 1 }
+        let client = try server.client()
+        // More than the kernel's buffers hold.
+        try client.send(String(repeating: "GET /big HTTP/1.1\r\nHost: x\r\n\r\n", count: 20))
+        var seconds = 0
+        while seconds < 20, server.server.counters.connections > 0 || seconds == 0 {
+            #expect(client.receive(atMost: 4096) > 0)
+            sleep(1)
+            seconds += 1
+        }
+        #expect(seconds < 20)
+    }
+
     @Test func cutsConnectionsThatMakeTheLibrarySpin() throws {
         let server = try TestServer()
         let client = try server.client()
