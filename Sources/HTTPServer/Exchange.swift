@@ -55,6 +55,7 @@ public final class Exchange {
     var stage = Stage.head
     var refusal: HTTPProblem?
     var discardedByteCount = 0
+    private(set) var answeredAt: UInt64 = 0  // when the reply was handed over, ns of CLOCK_MONOTONIC
     var received = PaddedBytes(capacity: 16 << 10)
 
     private var connection: OpaquePointer?
@@ -213,6 +214,7 @@ extension Exchange {
     /// Hands the reply to libmicrohttpd, which sends it after the callback; the bytes stay here until it says that it
     /// has. Returns false if it refuses (no memory left in the connection's pool, an impossible status).
     func send() -> Bool {
+        answeredAt = monotonicNanoseconds()
         let response = reply.withUnsafeBytes {
             // Not written to: libmicrohttpd's interface has no const.
             MHD_create_response_from_buffer(

@@ -37,6 +37,10 @@ public struct HTTPLimits: Sendable, Equatable {
     /// sends one byte a minute is never silent and keeps its place for ever.
     public var receiveTimeoutSeconds = 30
 
+    /// Time a client may take to read a reply, in whole seconds. A client that reads a few bytes now and then is never
+    /// silent either; ten seconds would do for the largest reply on a slow line.
+    public var sendTimeoutSeconds = 30
+
     /// The kernel's queue of connections not yet accepted, per worker. The system's `net.core.somaxconn` caps it.
     public var backlog = 1024
 

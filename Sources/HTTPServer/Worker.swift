@@ -169,7 +169,8 @@ final class Worker: @unchecked Sendable {
     /// Stops accepting. Connections that wait in the kernel's queue were made before, so they are still served.
     private func beginDrain() {
         isDraining = true
-        guard MHD_quiesce_daemon(daemon) == socket else { return }
+        // From here on the socket is ours to close; a daemon that still listened would close it too.
+        precondition(MHD_quiesce_daemon(daemon) == socket, "the daemon listens on another socket")
         while true {
             let accepted = belfry_http_accept(socket)
             guard accepted >= 0 else { break }
@@ -195,24 +196,29 @@ final class Worker: @unchecked Sendable {
         guard elapsed >= second else { return }
         // After a handler that took seconds, what arrived meanwhile is read first and judged a second later.
         if elapsed < 2 * second {
-            closeSlowSenders(now, isSpinning: !rounds.hasRested && rounds.idleCount > Self.idleRoundsMax)
+            closeSlowConnections(now, isSpinning: !rounds.hasRested && rounds.idleCount > Self.idleRoundsMax)
         }
         rounds = Rounds(sweptAt: now)
     }
 
-    /// Ends connections whose request takes too long to arrive: libmicrohttpd's timeout counts silence only.
+    /// Ends connections whose request takes too long to arrive or whose reply too long to leave: libmicrohttpd's
+    /// timeout counts silence only.
     ///
     /// Ends at once those that make the loop spin. libmicrohttpd 0.9.75 does not wait for events while a connection's
     /// memory is full of a chunk extension without an end: it can neither use it nor read more, and one such
     /// connection would occupy a core until its timeout. Which one it is cannot be asked, but it got nowhere in the
     /// last second.
-    private func closeSlowSenders(_ now: UInt64, isSpinning: Bool) {
+    private func closeSlowConnections(_ now: UInt64, isSpinning: Bool) {
         let second = 1_000_000_000 as UInt64
         let receive = UInt64(limits.receiveTimeoutSeconds) * second
+        let send = UInt64(limits.sendTimeoutSeconds) * second
         let idle = UInt64(limits.idleTimeoutSeconds) * second
         for connection in connections {
             if let exchange = connection.exchange {
-                guard exchange.stage != .answered else { continue }
+                guard exchange.stage != .answered else {
+                    if now &- exchange.answeredAt > send { cut(connection) }
+                    continue
+                }
                 let byteCount = exchange.received.count + exchange.discardedByteCount
                 let isStuck = isSpinning && exchange.stage == .body && byteCount == connection.sweptByteCount
                 connection.sweptByteCount = byteCount
@@ -224,7 +230,7 @@ final class Worker: @unchecked Sendable {
         }
     }
 
-    /// Ends a connection whose request is not complete. The peer sees the end at once. libmicrohttpd hears of it by an
+    /// Ends a connection in the middle of a request or a reply. The peer sees the end at once. libmicrohttpd hears of it by an
     /// event if it waits for one; if it spins on the connection it does not, but then it looks at the timeout.
     private func cut(_ connection: Connection) {
         shutdown(connection.socket, Int32(SHUT_RDWR))

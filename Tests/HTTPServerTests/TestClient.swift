@@ -147,6 +147,12 @@ final class TestClient {
         }
     }
 
+    /// Reads no more than so many bytes and forgets them; returns how many.
+    func receive(atMost byteCount: Int) -> Int {
+        var part = [UInt8](repeating: 0, count: byteCount)
+        return recv(socket, &part, byteCount, 0)
+    }
+
     /// Everything until the connection ends, however it ends.
     func receiveToEnd() -> [UInt8] {
         while (try? fill()) != nil {}

@@ -62,7 +62,7 @@ final class TestServer {
             let nanoseconds = UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
             exchange.reply.append(text: "\(nanoseconds - exchange.receivedAt)")
         case Text("/slower"):
-            usleep(2_500_000)
+            sleep(3)
             exchange.reply.append("slower")
         case Text("/thread"):
             let file = open("/proc/thread-self/comm", O_RDONLY)
