@@ -74,7 +74,11 @@ public final class ItemIndex: Sendable {
         vectors = belfry_vectors(
             values: externalVectors ?? belfry_faiss_vectors(loaded.handle), count: summary.count,
             dimension: summary.dimension, scorer: scorers)
-        var bytes = summary.count * summary.dimension * MemoryLayout<Float>.stride
+        let vectorByteCount = summary.count * summary.dimension * MemoryLayout<Float>.stride
+        var bytes = vectorByteCount
+        if externalVectors == nil {
+            askForLargePages(vectors.values, byteCount: vectorByteCount)
+        }
         switch summary.kind {
         case .flat:
             graph = belfry_graph()
@@ -91,6 +95,8 @@ public final class ItemIndex: Sendable {
                 max(most, Int(arrays.level_ends[level] - arrays.level_ends[level - 1]))
             }
             defaults = SearchParameters(ef: max(Int(arrays.ef), 1))
+            askForLargePages(arrays.neighbours, byteCount: arrays.neighbour_count * 4)
+            askForLargePages(arrays.offsets, byteCount: summary.count * 8)
             // Links, and per row an offset (8) and a level (4).
             bytes += arrays.neighbour_count * 4 + summary.count * 12
         case .ivfFlat:
