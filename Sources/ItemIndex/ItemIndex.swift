@@ -147,7 +147,7 @@ public final class ItemIndex: Sendable {
             guard kind == .ivfFlat else { throw .notForKind(.nprobe, kind: kind) }
             guard nprobe >= 1 else { throw .tooSmall(.nprobe, got: nprobe) }
         }
-        precondition(scratch.count == count, "the scratch is of an index of \(scratch.count) items, this has \(count)")
+        precondition(scratch.fits(self), "the scratch is of another index")
         precondition(excluded.map { $0.rowCount == count } ?? true, "the excluded rows are of another catalogue")
 
         let eligible = count - (excluded?.count ?? 0)
@@ -156,7 +156,7 @@ public final class ItemIndex: Sendable {
         let words = excluded.flatMap { $0.isEmpty ? nil : UnsafePointer($0.words.baseAddress) }
 
         var found = 0
-        var scored = 0
+        scratch.state.scored = 0
         switch kind {
         case .flat:
             break
@@ -174,7 +174,7 @@ public final class ItemIndex: Sendable {
             }
         }
         if found < wanted {
-            scored = found > 0 ? scratch.state.scored : 0
+            let scored = scratch.state.scored
             scratch.reserve(wanted)
             found = search(allFor: query, wanted, words, scratch)
             scratch.state.scored += scored
