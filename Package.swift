@@ -80,7 +80,9 @@ let package = Package(
             ],
             swiftSettings: swift),
 
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swift),
+        .target(
+            name: "TestSupport", dependencies: [.product(name: "Crypto", package: "swift-crypto")],
+            path: "Tests/TestSupport", swiftSettings: swift),
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["JSON", "Memory"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
