@@ -146,17 +146,12 @@ public final class Snapshot: Sendable {
 
     private static func checkItemState(_ file: SafetensorsFile, _ manifest: Manifest) throws(SafetensorsError) {
         var names: Set<String> = []
-        if file.has("c_v") {
-            names.insert("c_v")
-            _ = try file.floats("c_v", shape: [manifest.itemCount, manifest.dimension])
-        }
-        if file.has("s_v") {
-            names.insert("s_v")
-            guard let cascadeDimension = manifest.cascadeDimension else {
-                throw file.fault("has 's_v', and the manifest no cascade_dimension")
-            }
+        if manifest.item.tower.readsCrossVector { names.insert("c_v") }
+        if manifest.item.tower.readsCascadeVector { names.insert("s_v") }
+        try file.requireExactly(names)
+        if names.contains("c_v") { _ = try file.floats("c_v", shape: [manifest.itemCount, manifest.dimension]) }
+        if let cascadeDimension = manifest.cascadeDimension, names.contains("s_v") {
             _ = try file.floats("s_v", shape: [manifest.itemCount, cascadeDimension])
         }
-        try file.requireExactly(names)
     }
 }
