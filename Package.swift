@@ -89,6 +89,7 @@ let package = Package(
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory"]),
+        tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests("RetrievalAPITests", ["JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots", "Towers"]),
     ],
