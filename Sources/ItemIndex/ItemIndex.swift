@@ -231,6 +231,11 @@ public final class ItemIndex: Sendable {
 
     private func requireFinite() throws(ItemIndexError) {
         if let lists {
+            // A list whose centroid is not a number would never be visited, or always.
+            let first = belfry_first_not_finite(lists.arrays.centroids, lists.count * dimension)
+            guard first == lists.count * dimension else {
+                throw .centroidNotFinite(path: path, list: first / dimension, component: first % dimension)
+            }
             for row in 0..<count {
                 let component = belfry_first_not_finite(lists.addresses[row], dimension)
                 guard component == dimension else {
