@@ -82,7 +82,7 @@ CHOSEN: dict[tuple[str, str], dict] = {
     ("movielens-100k", "retrieval"): {"embedding_rate": 0.03, "embedding_deviation": 0.01, "sampled_negatives": 256},
     ("synthetic", "logistic"): {"embedding_rate": 0.1, "embedding_deviation": 0.1, "dimension": 16, "hidden": (),
                                 "base_rate_bias": True},
-    ("synthetic", "retrieval"): {"batch": 256, "sampled_negatives": 64},
+    ("synthetic", "retrieval"): {"batch": 256, "sampled_negatives": 64, "hidden": ()},
 }
 
 
