@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 import numpy as np
 import torch
@@ -75,17 +75,14 @@ def run(arguments: argparse.Namespace) -> None:
     jobs = [("reference", "", index) for index in range(arguments.seeds)]
     jobs += [(objective, model, index) for index, model, objective in trainings]
     jobs = [job for job in jobs if (MODEL_SEEDS[job[2]], job[1] or "popularity", job[0]) not in done]
-    # Spawned, not forked: the libraries hold threads of their own.
-    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
-        running = [pool.submit(run_job, arguments.data, arguments.directory, objective, model, MODEL_SEEDS[index],
-                               DATA_SEEDS[index] if synthetic else None, arguments.switches)
-                   for objective, model, index in jobs]
-        for finished in tqdm(as_completed(running), total=len(running), unit="training"):
-            rows += finished.result()
-            # Whichever ends first: the tables pair figures by seed.
-            rows.sort(key=lambda row: (row["seed"], row["objective"], row["model"], row["switches"]))
-            # Hours of figures should not depend on the last one.
-            write(document, arguments)
+    calls = [(arguments.data, arguments.directory, objective, model, MODEL_SEEDS[index],
+              DATA_SEEDS[index] if synthetic else None, arguments.switches) for objective, model, index in jobs]
+    for finished in tqdm(run_jobs(calls, arguments.jobs), total=len(calls), unit="training"):
+        rows += finished
+        # Whichever ends first: the tables pair figures by seed.
+        rows.sort(key=lambda row: (row["seed"], row["objective"], row["model"], row["switches"]))
+        # Hours of figures should not depend on the last one.
+        write(document, arguments)
     print(render(document, arguments))
 
 
@@ -110,9 +107,20 @@ def write(document: dict, arguments: argparse.Namespace) -> None:
     (arguments.out / f"ablation-{arguments.data}.md").write_text(render(document, arguments))
 
 
+def run_jobs(calls: list[tuple], processes: int) -> Iterator[list[dict]]:
+    """The figures of each call to `run_job`, in the order in which they come."""
+    if processes == 1:
+        yield from (run_job(*call) for call in calls)
+        return
+    # Spawned, not forked: the libraries hold threads of their own.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for finished in as_completed([pool.submit(run_job, *call) for call in calls]):
+            yield finished.result()
+
+
 def run_job(data: str, directory: Optional[str], objective: str, model: str, seed: int, data_seed: Optional[int],
             switches: list[str]) -> list[dict]:
-    """One training, or the reference figures of one seed, in a process of its own."""
+    """One training, or the reference figures of one seed."""
     torch.set_num_threads(1)
     log = read_log(data, directory, data_seed)
     if objective == "reference":
@@ -167,7 +175,7 @@ def reference_rows(log: Log, seed: int, data_seed: Optional[int], switches: list
 def values_of(rows: list[dict], model: str, switch: str, column: str) -> np.ndarray:
     """One figure over seeds, in the order of the seeds."""
     return np.array([row[column] for row in rows
-                     if row["model"] == model and row["switches"] == switch and column in row])
+                     if row["model"] == model and row["switches"] == switch and row.get(column) is not None])
 
 
 def render(document: dict, arguments: argparse.Namespace) -> str:

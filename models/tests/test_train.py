@@ -23,6 +23,7 @@ SETTINGS = Settings(hidden=(16,), dimension=8, cascade_dimension=4)
 def small_synthetic(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(train, "read_log", lambda name, directory, seed: small_log())
+    monkeypatch.setattr(ablation, "read_log", lambda name, directory, seed: small_log(3000, seed))
 
 
 @pytest.mark.parametrize("objective", ["logistic", "retrieval"])
