@@ -79,9 +79,10 @@ class Settings:
 # Chosen by `python -m belfry_models tune`, on validation slices and tuning seeds only; see results/tuning/.
 CHOSEN: dict[tuple[str, str], dict] = {
     ("movielens-100k", "logistic"): {"embedding_rate": 0.01, "embedding_deviation": 0.01, "item_alpha": 0.8},
-    ("movielens-100k", "retrieval"): {"embedding_rate": 0.03, "embedding_deviation": 0.01, "sampled_negatives": 256,
-                                      "passes": 2},
-    ("synthetic", "retrieval"): {"batch": 256, "sampled_negatives": 64},
+    ("movielens-100k", "retrieval"): {"embedding_rate": 0.03, "embedding_deviation": 0.01, "sampled_negatives": 256},
+    ("synthetic", "logistic"): {"embedding_rate": 0.1, "embedding_deviation": 0.1, "dimension": 16, "hidden": (),
+                                "base_rate_bias": True},
+    ("synthetic", "retrieval"): {"batch": 256, "sampled_negatives": 64, "hidden": ()},
 }
 
 
