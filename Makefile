@@ -29,6 +29,10 @@ build: libraries
 ## make test         every test, within 30 minutes on two cores
 test: lint test-swift test-models sanitize
 
+## make test-long    the random tests with 20 to 50 times the count
+test-long: libraries fixtures
+	BELFRY_LONG=1 $(SWIFT_TEST) --filter 'Mutation|Mutated|Fuzz|Random'
+
 ## make test-swift   the daemon's tests
 test-swift: libraries fixtures
 	$(SWIFT_TEST)
@@ -37,11 +41,14 @@ test-swift: libraries fixtures
 test-models: training
 	$(MODELS) -m pytest -q tests
 
-## make sanitize     the daemon's tests under the address sanitizer, and with undefined behaviour in C and C++ trapped
+## make sanitize     the daemon's tests under the address sanitizer, with undefined behaviour in C and C++ trapped
+# Swift has no undefined-behaviour sanitizer. A trap needs no runtime: the process dies with SIGILL where it happens.
+# vptr needs run-time type information of FAISS, function would instrument calls into libraries that are not.
+UNDEFINED := -fsanitize=undefined -fsanitize-trap=undefined -fno-sanitize=vptr,function
 sanitize: libraries fixtures
-	swift test --sanitize=address --scratch-path .build/address --no-parallel
-	swift test --scratch-path .build/undefined --no-parallel \
-	  $(foreach flag,-fsanitize=undefined -fsanitize-trap=undefined -fno-sanitize=vptr,-Xcc $(flag) -Xcxx $(flag))
+	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
+	  swift test --sanitize=address $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) \
+	  --scratch-path .build/sanitize --no-parallel
 
 ## make lint         formatting, and the direction of imports
 lint: libraries
