@@ -84,13 +84,16 @@ let package = Package(
             ],
             swiftSettings: swift),
 
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swift),
+        .target(
+            name: "TestSupport", dependencies: [.product(name: "Crypto", package: "swift-crypto")],
+            path: "Tests/TestSupport", swiftSettings: swift),
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["JSON", "Memory"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory"]),
+        tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
             "RetrievalAPITests",

@@ -22,7 +22,8 @@ enum { PREFETCH_BYTES = 2048 };
         {squared_l2_##SUFFIX##_one, squared_l2_##SUFFIX##_gathered, squared_l2_##SUFFIX##_block},             \
     }
 
-// The terms of the two metrics. A squared distance is negated at the end, so that a higher score is better.
+// The terms of the two metrics. A squared distance is negated at the end, so that a higher score is better. No score is
+// -0: adding 0, or subtracting from it, gives 0 for either zero, so that equal scores have equal bits.
 #define INNER_PRODUCT_TERM(query_lanes, row_lanes, sum) MULTIPLY_ADD(query_lanes, row_lanes, sum)
 #define SQUARED_L2_TERM(query_lanes, row_lanes, sum) \
     MULTIPLY_ADD((query_lanes) - (row_lanes), (query_lanes) - (row_lanes), sum)
@@ -36,14 +37,14 @@ enum { PREFETCH_BYTES = 2048 };
 #define TARGET __attribute__((target("avx512f")))
 #define LOAD_TAIL(pointer, count) ((lanes16)_mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1u), (pointer)))
 #define TERM INNER_PRODUCT_TERM
-#define SIGN(sum) (sum)
+#define SIGN(sum) ((sum) + 0.0f)
 #define KERNEL(name) inner_product_avx512_##name
 #include "distances_kernel.h"
 #undef TERM
 #undef SIGN
 #undef KERNEL
 #define TERM SQUARED_L2_TERM
-#define SIGN(sum) (-(sum))
+#define SIGN(sum) (0.0f - (sum))
 #define KERNEL(name) squared_l2_avx512_##name
 #include "distances_kernel.h"
 #undef TERM
@@ -64,14 +65,14 @@ static const int32_t tail_masks[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -
             (pointer) + 8, _mm256_loadu_si256((const __m256i *)(tail_masks + 24 - (count)))),                   \
         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #define TERM INNER_PRODUCT_TERM
-#define SIGN(sum) (sum)
+#define SIGN(sum) ((sum) + 0.0f)
 #define KERNEL(name) inner_product_avx2_##name
 #include "distances_kernel.h"
 #undef TERM
 #undef SIGN
 #undef KERNEL
 #define TERM SQUARED_L2_TERM
-#define SIGN(sum) (-(sum))
+#define SIGN(sum) (0.0f - (sum))
 #define KERNEL(name) squared_l2_avx2_##name
 #include "distances_kernel.h"
 #undef TERM
@@ -100,14 +101,14 @@ SCORERS(avx2);
     })
 #define TARGET
 #define TERM INNER_PRODUCT_TERM
-#define SIGN(sum) (sum)
+#define SIGN(sum) ((sum) + 0.0f)
 #define KERNEL(name) inner_product_portable_##name
 #include "distances_kernel.h"
 #undef TERM
 #undef SIGN
 #undef KERNEL
 #define TERM SQUARED_L2_TERM
-#define SIGN(sum) (-(sum))
+#define SIGN(sum) (0.0f - (sum))
 #define KERNEL(name) squared_l2_portable_##name
 #include "distances_kernel.h"
 SCORERS(portable);

@@ -4,10 +4,30 @@
 
 // MARK: Hits in order
 
-// The total order behind every heap and every result: no two rows are equal, so a result never depends on the order in
-// which a search met its rows.
-static inline int is_better(belfry_hit a, belfry_hit b) {
-    return a.score > b.score || (a.score == b.score && a.row < b.row);
+// A hit is one number: the score's bits, changed so that they are in order as an integer, above the complement of the
+// row. So the better of two hits is the greater number: the higher score, of equal ones the lower row. No two rows are
+// equal, hence a result never depends on the order in which a search met its rows; and a heap compares in one
+// instruction. Scores are never -0 (distances.h); NaN, which finite vectors give only where their products overflow, has a
+// place in the order like any number.
+typedef uint64_t hit_key;
+
+static inline hit_key key_of(float score, uint32_t row) {
+    uint32_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
+    return (uint64_t)bits << 32 | (uint32_t)~row;
+}
+
+static inline uint32_t row_of(hit_key hit) {
+    return ~(uint32_t)hit;
+}
+
+static inline float score_of(hit_key hit) {
+    uint32_t bits = (uint32_t)(hit >> 32);
+    bits = bits >> 31 ? bits & 0x7FFFFFFFu : ~bits;
+    float score;
+    memcpy(&score, &bits, sizeof score);
+    return score;
 }
 
 static inline int is_excluded(const uint64_t *excluded, uint32_t row) {
@@ -16,18 +36,14 @@ static inline int is_excluded(const uint64_t *excluded, uint32_t row) {
 
 // MARK: Heaps
 
-// Binary heaps over arrays of 8-byte hits. `worst_first` is a constant in every call, so each use compiles to its own
-// comparison.
+// Binary heaps with the least number on top: the worst of the collected hits. A heap with the best on top holds the
+// complements.
 
-static inline int goes_above(belfry_hit a, belfry_hit b, int worst_first) {
-    return worst_first ? is_better(b, a) : is_better(a, b);
-}
-
-static inline void push(belfry_hit *heap, size_t *count, belfry_hit hit, int worst_first) {
+static inline void push(hit_key *heap, size_t *count, hit_key hit) {
     size_t i = (*count)++;
     while (i > 0) {
         size_t parent = (i - 1) / 2;
-        if (!goes_above(hit, heap[parent], worst_first)) break;
+        if (hit >= heap[parent]) break;
         heap[i] = heap[parent];
         i = parent;
     }
@@ -35,43 +51,44 @@ static inline void push(belfry_hit *heap, size_t *count, belfry_hit hit, int wor
 }
 
 // Puts `hit` where the top was and restores the heap of `count`.
-static inline void replace_top(belfry_hit *heap, size_t count, belfry_hit hit, int worst_first) {
+static inline void replace_top(hit_key *heap, size_t count, hit_key hit) {
     size_t i = 0;
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= count) break;
-        if (child + 1 < count && goes_above(heap[child + 1], heap[child], worst_first)) child++;
-        if (!goes_above(heap[child], hit, worst_first)) break;
+        // Which child is less cannot be predicted, so it is added and not branched on.
+        if (child + 1 < count) child += heap[child + 1] < heap[child];
+        if (heap[child] >= hit) break;
         heap[i] = heap[child];
         i = child;
     }
     heap[i] = hit;
 }
 
-static inline belfry_hit pop(belfry_hit *heap, size_t *count, int worst_first) {
-    belfry_hit top = heap[0];
+static inline hit_key pop(hit_key *heap, size_t *count) {
+    hit_key top = heap[0];
     size_t left = --(*count);
-    if (left > 0) replace_top(heap, left, heap[left], worst_first);
+    if (left > 0) replace_top(heap, left, heap[left]);
     return top;
 }
 
-// Offers a hit to a heap of the best `limit`, worst on top.
-static inline void offer(belfry_hit *heap, size_t *count, size_t limit, belfry_hit hit) {
+// Offers a hit to a heap of the best `limit`.
+static inline void offer(hit_key *heap, size_t *count, size_t limit, hit_key hit) {
     if (*count < limit) {
-        push(heap, count, hit, 1);
-    } else if (is_better(hit, heap[0])) {
-        replace_top(heap, *count, hit, 1);
+        push(heap, count, hit);
+    } else if (hit > heap[0]) {
+        replace_top(heap, *count, hit);
     }
 }
 
 // Moves the best k of the collected hits to the result, best first.
 static size_t finish(belfry_search_scratch *scratch, size_t count, size_t k) {
-    while (count > k) pop(scratch->collected, &count, 1);
+    while (count > k) pop(scratch->collected, &count);
     size_t found = count;
     while (count > 0) {
-        belfry_hit hit = pop(scratch->collected, &count, 1);
-        scratch->rows[count] = hit.row;
-        scratch->scores[count] = hit.score;
+        hit_key hit = pop(scratch->collected, &count);
+        scratch->rows[count] = row_of(hit);
+        scratch->scores[count] = score_of(hit);
     }
     return found;
 }
@@ -87,15 +104,24 @@ static uint16_t next_epoch(belfry_search_scratch *scratch, size_t items) {
     return scratch->epoch;
 }
 
+// Asks for the lines that hold a row's links of level 0. Without it a walk spends most of its time waiting for them.
+static inline void prefetch_links(const belfry_graph *graph, uint32_t row) {
+    const int32_t *links = graph->neighbours + graph->offsets[row];
+    // A line has 16 links, and the last link need not stand in a line of its own.
+    for (int32_t link = 0; link < graph->level_ends[1]; link += 16) __builtin_prefetch(links + link);
+    __builtin_prefetch(links + graph->level_ends[1] - 1);
+}
+
 // Moves to the best link until none is better than where it stands, level by level down to level 1.
-static belfry_hit descend(
+static hit_key descend(
     const belfry_vectors *vectors, const belfry_graph *graph, const float *query, belfry_search_scratch *scratch) {
-    belfry_hit here = {0, (uint32_t)graph->entry_point};
-    here.score = vectors->scorer->one(query, vectors->values + here.row * vectors->dimension, vectors->dimension);
+    size_t entry = (size_t)graph->entry_point;
+    float entry_score = vectors->scorer->one(query, vectors->values + entry * vectors->dimension, vectors->dimension);
+    hit_key here = key_of(entry_score, (uint32_t)entry);
     scratch->scored++;
     for (int32_t level = graph->maximum_level; level > 0; level--) {
         for (;;) {
-            uint32_t from = here.row;
+            uint32_t from = row_of(here);
             const int32_t *links = graph->neighbours + graph->offsets[from] + graph->level_ends[level];
             size_t limit = (size_t)(graph->level_ends[level + 1] - graph->level_ends[level]);
             size_t count = 0;
@@ -104,10 +130,10 @@ static belfry_hit descend(
                 query, vectors->values, vectors->dimension, scratch->links, count, scratch->link_scores);
             scratch->scored += count;
             for (size_t i = 0; i < count; i++) {
-                belfry_hit link = {scratch->link_scores[i], scratch->links[i]};
-                if (is_better(link, here)) here = link;
+                hit_key link = key_of(scratch->link_scores[i], scratch->links[i]);
+                if (link > here) here = link;
             }
-            if (here.row == from) break;
+            if (row_of(here) == from) break;
         }
     }
     return here;
@@ -119,7 +145,7 @@ size_t belfry_search_graph(
     scratch->scored = 0;
     if (graph->entry_point < 0 || k == 0) return 0;
 
-    belfry_hit *candidates = scratch->candidates, *collected = scratch->collected;
+    hit_key *candidates = scratch->candidates, *collected = scratch->collected;
     uint16_t *marks = scratch->marks;
     const uint16_t epoch = next_epoch(scratch, vectors->count);
     const int32_t *neighbours = graph->neighbours;
@@ -127,19 +153,19 @@ size_t belfry_search_graph(
     const size_t link_limit = (size_t)graph->level_ends[1];
     size_t candidate_count = 0, collected_count = 0;
 
-    belfry_hit start = descend(vectors, graph, query, scratch);
-    marks[start.row] = epoch;
-    push(candidates, &candidate_count, start, 0);
-    if (!is_excluded(excluded, start.row)) push(collected, &collected_count, start, 1);
+    hit_key start = descend(vectors, graph, query, scratch);
+    marks[row_of(start)] = epoch;
+    push(candidates, &candidate_count, ~start);
+    if (!is_excluded(excluded, row_of(start))) push(collected, &collected_count, start);
 
     while (candidate_count > 0) {
-        belfry_hit candidate = pop(candidates, &candidate_count, 0);
+        hit_key candidate = ~pop(candidates, &candidate_count);
         // The order is total, so a plateau of equal scores (a query of zeros) ends the search like any other.
-        if (collected_count == ef && is_better(collected[0], candidate)) break;
-        // The best candidate left is most often the next to be expanded.
-        if (candidate_count > 0) __builtin_prefetch(neighbours + offsets[candidates[0].row]);
+        if (collected_count == ef && collected[0] > candidate) break;
+        // Unless a link turns out to be better, the best candidate left is the next to be expanded.
+        if (candidate_count > 0) prefetch_links(graph, row_of(~candidates[0]));
 
-        const int32_t *links = neighbours + offsets[candidate.row];
+        const int32_t *links = neighbours + offsets[row_of(candidate)];
         size_t link_count = 0;
         for (; link_count < link_limit && links[link_count] >= 0; link_count++) {
             __builtin_prefetch(marks + links[link_count], 1);
@@ -150,16 +176,18 @@ size_t belfry_search_graph(
             if (marks[row] == epoch) continue;
             marks[row] = epoch;
             scratch->links[fresh++] = row;
+            __builtin_prefetch(offsets + row);
         }
         vectors->scorer->gathered(
             query, vectors->values, vectors->dimension, scratch->links, fresh, scratch->link_scores);
         scratch->scored += fresh;
 
         for (size_t i = 0; i < fresh; i++) {
-            belfry_hit link = {scratch->link_scores[i], scratch->links[i]};
-            if (collected_count == ef && !is_better(link, collected[0])) continue;
-            push(candidates, &candidate_count, link, 0);
-            if (!is_excluded(excluded, link.row)) offer(collected, &collected_count, ef, link);
+            hit_key link = key_of(scratch->link_scores[i], scratch->links[i]);
+            if (collected_count == ef && link < collected[0]) continue;
+            push(candidates, &candidate_count, ~link);
+            if (candidates[0] == ~link) prefetch_links(graph, scratch->links[i]);
+            if (!is_excluded(excluded, scratch->links[i])) offer(collected, &collected_count, ef, link);
         }
     }
     return finish(scratch, collected_count, k);
@@ -170,7 +198,7 @@ size_t belfry_search_graph(
 size_t belfry_search_all(
     const belfry_vectors *vectors, const float *query, size_t k, const uint64_t *excluded,
     belfry_search_scratch *scratch) {
-    belfry_hit *collected = scratch->collected;
+    hit_key *collected = scratch->collected;
     size_t collected_count = 0;
     scratch->scored = 0;
     if (k == 0) return 0;
@@ -185,8 +213,7 @@ size_t belfry_search_all(
                 query, vectors->values + start * vectors->dimension, vectors->dimension, size, scratch->link_scores);
             scratch->scored += size;
             for (size_t i = 0; i < size; i++) {
-                belfry_hit hit = {scratch->link_scores[i], (uint32_t)(start + i)};
-                offer(collected, &collected_count, k, hit);
+                offer(collected, &collected_count, k, key_of(scratch->link_scores[i], (uint32_t)(start + i)));
             }
             continue;
         }
@@ -198,8 +225,7 @@ size_t belfry_search_all(
             query, vectors->values, vectors->dimension, scratch->links, count, scratch->link_scores);
         scratch->scored += count;
         for (size_t i = 0; i < count; i++) {
-            belfry_hit hit = {scratch->link_scores[i], scratch->links[i]};
-            offer(collected, &collected_count, k, hit);
+            offer(collected, &collected_count, k, key_of(scratch->link_scores[i], scratch->links[i]));
         }
     }
     return finish(scratch, collected_count, k);
@@ -218,22 +244,22 @@ size_t belfry_search_lists(
         lists->centroid_scorer->block(
             query, lists->centroids + start * lists->dimension, lists->dimension, size, scratch->link_scores);
         for (size_t i = 0; i < size; i++) {
-            belfry_hit list = {scratch->link_scores[i], (uint32_t)(start + i)};
-            offer(scratch->probes, &probe_count, nprobe, list);
+            offer(scratch->probes, &probe_count, nprobe, key_of(scratch->link_scores[i], (uint32_t)(start + i)));
         }
     }
 
     size_t collected_count = 0;
     for (size_t probe = 0; probe < probe_count; probe++) {
-        const belfry_list *list = &lists->lists[scratch->probes[probe].row];
+        const belfry_list *list = &lists->lists[row_of(scratch->probes[probe])];
         for (size_t start = 0; start < list->size; start += BELFRY_SCAN_BLOCK) {
             size_t size = list->size - start < BELFRY_SCAN_BLOCK ? list->size - start : BELFRY_SCAN_BLOCK;
             lists->scorer->block(
                 query, list->vectors + start * lists->dimension, lists->dimension, size, scratch->link_scores);
             scratch->scored += size;
             for (size_t i = 0; i < size; i++) {
-                belfry_hit hit = {scratch->link_scores[i], (uint32_t)list->rows[start + i]};
-                if (!is_excluded(excluded, hit.row)) offer(scratch->collected, &collected_count, k, hit);
+                uint32_t row = (uint32_t)list->rows[start + i];
+                if (is_excluded(excluded, row)) continue;
+                offer(scratch->collected, &collected_count, k, key_of(scratch->link_scores[i], row));
             }
         }
     }

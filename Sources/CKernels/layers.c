@@ -95,7 +95,7 @@ void belfry_layer_norm(
 }
 
 BELFRY_CLONES
-static float squared_norm(const float *x, size_t size) {
+float belfry_squared_norm(const float *x, size_t size) {
     BELFRY_REASSOCIATE
     float sum = 0;
     for (size_t i = 0; i < size; i++) sum += x[i] * x[i];
@@ -103,7 +103,7 @@ static float squared_norm(const float *x, size_t size) {
 }
 
 void belfry_l2_normalise(float *x, size_t size) {
-    float norm = sqrtf(squared_norm(x, size));
+    float norm = sqrtf(belfry_squared_norm(x, size));
     float divisor = norm > 1e-12f ? norm : 1e-12f;
     for (size_t i = 0; i < size; i++) x[i] /= divisor;
 }

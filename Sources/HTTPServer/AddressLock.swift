@@ -10,22 +10,23 @@
 /// The lock is an abstract Unix socket named after the address: the kernel releases it when the process dies, however
 /// it dies, and it leaves no file behind. Like TCP ports, such names belong to the network namespace.
 struct AddressLock: ~Copyable {
-    private let socket: Int32
+    private let descriptor: Int32
 
     init(_ address: ListenAddress) throws(HTTPServerError) {
-        socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard socket >= 0 else { throw .system(call: "socket", errno: errno) }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw .system(call: "socket", errno: errno) }
         let (raw, length) = SocketAddress.unix(bytes: [0] + Array(Self.name(of: address).utf8))
-        guard raw.bind(socket, length: length) == 0 else {
+        guard raw.bind(descriptor, length: length) == 0 else {
             let code = errno
-            close(socket)
+            close(descriptor)
             if code == EADDRINUSE { throw .servedAlready(address) }
             throw .system(call: "bind of the address lock", errno: code)
         }
+        self.descriptor = descriptor
     }
 
     deinit {
-        close(socket)
+        close(descriptor)
     }
 
     /// A name of at most 107 bytes: the address itself, or for a path that is too long its hash.

@@ -55,6 +55,7 @@ public final class Exchange {
     var stage = Stage.head
     var refusal: HTTPProblem?
     var discardedByteCount = 0
+    private(set) var answeredAt: UInt64 = 0  // when the reply was handed over, ns of CLOCK_MONOTONIC
     var received = PaddedBytes(capacity: 16 << 10)
 
     private var connection: OpaquePointer?
@@ -177,10 +178,7 @@ extension Exchange {
     @discardableResult
     public func setHeader(_ name: StaticString, _ value: Text) -> Bool {
         guard value.bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { return false }
-        precondition(headerCount < Self.headersMax, "too many header fields")
-        headerNames[headerCount] = name
-        headerOffsets[headerCount] = headerValues.count
-        headerCount += 1
+        beginHeader(name)
         headerValues.append(value.bytes)
         headerValues.append(0)
         return true
@@ -193,15 +191,19 @@ extension Exchange {
 
     /// Sets a header field of the reply to an integer.
     public func setHeader(_ name: StaticString, _ value: Int) {
-        precondition(headerCount < Self.headersMax, "too many header fields")
-        headerNames[headerCount] = name
-        headerOffsets[headerCount] = headerValues.count
-        headerCount += 1
+        beginHeader(name)
         headerValues.append(decimal: value)
         headerValues.append(0)
     }
 
-    /// Makes a problem the reply, in place of what was written so far.
+    private func beginHeader(_ name: StaticString) {
+        precondition(headerCount < Self.headersMax, "too many header fields")
+        headerNames[headerCount] = name
+        headerOffsets[headerCount] = headerValues.count
+        headerCount += 1
+    }
+
+    /// Makes a problem the reply, in place of what was written and of the header fields set so far.
     public func answer(_ problem: HTTPProblem, detail: Text? = nil) {
         clearReply()
         status = problem.status
@@ -212,6 +214,7 @@ extension Exchange {
     /// Hands the reply to libmicrohttpd, which sends it after the callback; the bytes stay here until it says that it
     /// has. Returns false if it refuses (no memory left in the connection's pool, an impossible status).
     func send() -> Bool {
+        answeredAt = monotonicNanoseconds()
         let response = reply.withUnsafeBytes {
             // Not written to: libmicrohttpd's interface has no const.
             MHD_create_response_from_buffer(

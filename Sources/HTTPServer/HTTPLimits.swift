@@ -11,7 +11,8 @@ public struct HTTPLimits: Sendable, Equatable {
     public var discardBytesMax = 16 << 20
 
     /// Connections that one worker serves. One more is accepted and answered with 503 and `Retry-After`. At most
-    /// this times `bodyBytesMax` is held by bodies under way, 1 GiB with both defaults.
+    /// this times `bodyBytesMax` is held by bodies under way, 1 GiB with both defaults. The process needs as many
+    /// descriptors (`RLIMIT_NOFILE`).
     public var connectionsPerWorkerMax = 1024
 
     /// How many connections beyond `connectionsPerWorkerMax` one worker holds only to refuse them. When these are
@@ -35,6 +36,10 @@ public struct HTTPLimits: Sendable, Equatable {
     /// Time a request may take from its request line to its last body byte, in whole seconds. Without it a client that
     /// sends one byte a minute is never silent and keeps its place for ever.
     public var receiveTimeoutSeconds = 30
+
+    /// Time a client may take to read a reply, in whole seconds. A client that reads a few bytes now and then is never
+    /// silent either; ten seconds would do for the largest reply on a slow line.
+    public var sendTimeoutSeconds = 30
 
     /// The kernel's queue of connections not yet accepted, per worker. The system's `net.core.somaxconn` caps it.
     public var backlog = 1024

@@ -39,24 +39,25 @@ public struct HTTPProblem: Sendable {
     }
 }
 
+/// What the server itself refuses, before a handler is called. All of these close the connection.
 extension HTTPProblem {
     /// Framing that two parties could read differently, which is how requests are smuggled past a proxy.
-    static let ambiguousFraming = HTTPProblem(
+    public static let ambiguousFraming = HTTPProblem(
         status: 400, type: "ambiguous-framing", title: "The request does not say clearly where its body ends")
     /// A head that is no HTTP: field names that are none, control characters, blanks in the target.
-    static let malformedHead = HTTPProblem(
+    public static let malformedHead = HTTPProblem(
         status: 400, type: "malformed-head", title: "The request's head is malformed")
     /// HTTP/1.1 wants one Host field (RFC 9112, 3.2).
-    static let oneHost = HTTPProblem(
+    public static let oneHost = HTTPProblem(
         status: 400, type: "one-host", title: "The request must have one Host field")
     /// A transfer coding other than `chunked` (RFC 9112, 6.1).
-    static let unknownTransferCoding = HTTPProblem(
+    public static let unknownTransferCoding = HTTPProblem(
         status: 501, type: "unknown-transfer-coding", title: "The only transfer coding is chunked")
     /// More bytes than `HTTPLimits.bodyBytesMax`.
-    static let bodyTooLarge = HTTPProblem(
+    public static let bodyTooLarge = HTTPProblem(
         status: 413, type: "body-too-large", title: "The request's body is too large")
     /// More connections than `HTTPLimits.connectionsPerWorkerMax`.
-    static let tooManyConnections = HTTPProblem(
+    public static let tooManyConnections = HTTPProblem(
         status: 503, type: "too-many-connections", title: "Too many connections")
 }
 

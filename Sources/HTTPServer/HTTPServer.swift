@@ -15,7 +15,25 @@ import Synchronization
 ///     server.drain(timeout: .seconds(10))
 ///
 /// The handler is called once for each request whose body has arrived, and answers before it returns. While it runs,
-/// the worker's other connections wait.
+/// the worker's other connections wait; one that had been idle before counts as silent meanwhile, so a handler that takes
+/// longer than `HTTPLimits.idleTimeoutSeconds` costs those that wait behind it.
+///
+/// What is wrong with a connection or with a request's framing is answered without the handler, with a problem
+/// (`HTTPProblem.bodyTooLarge` and its neighbours), and the connection is closed. Some of it libmicrohttpd 0.9.75 answers
+/// by itself, with a body of HTML, or with none:
+///
+/// | request | answer |
+/// |---|---|
+/// | no version, or one that is none; a field without a colon; a chunk that is none | 400 |
+/// | a Content-Length that is no number (the reply's head is sent twice) | 400 |
+/// | a Content-Length or a chunk of 2^64 bytes or more | 413 |
+/// | a request line longer than `HTTPLimits.connectionMemoryBytes` | 414 |
+/// | header fields or trailers longer than that | 431 |
+/// | HTTP/2 and later, HTTP/0.9 | 505 |
+/// | no method, or thousands of query parameters | closed at once |
+/// | silence, or more time than a request may take | closed |
+///
+/// `HeadTests` holds it to this table.
 public final class HTTPServer: Sendable {
     private let configuration: HTTPConfiguration
     private let makeHandler: @Sendable (Int) -> (Exchange) -> Void

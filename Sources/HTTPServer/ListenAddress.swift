@@ -12,7 +12,7 @@ public enum ListenAddress: Sendable, Equatable {
     case ipv4(host: String, port: UInt16)
     /// IPv6 without brackets, and a port; port 0 lets the kernel pick a free one. `::` serves IPv4 too.
     case ipv6(host: String, port: UInt16)
-    /// A Unix socket in the file system, at most 107 bytes long.
+    /// A Unix socket in the file system; its path has 1 to 107 bytes. The process's umask says who may connect.
     case unix(path: String)
 
     /// Reads an address as it stands on a command line.

@@ -38,8 +38,8 @@ struct ListeningSockets: ~Copyable {
         case .ipv4(_, 0), .ipv6(_, 0):
             // The kernel picks a port that nobody listens on, shared or not.
             let first = try openTCP(address, sharing: true, backlog: backlog)
-            let resolved = address.with(port: try SocketAddress.port(of: first))
             do throws(HTTPServerError) {
+                let resolved = address.with(port: try SocketAddress.port(of: first))
                 let lock = try AddressLock(resolved)
                 let descriptors = try openTCP(resolved, count: count, after: [first], backlog: backlog)
                 return ListeningSockets(address: resolved, descriptors: descriptors, lock: lock)

@@ -51,6 +51,7 @@ extension Worker {
     }
 
     private func accepted(_ connection: OpaquePointer) -> Connection {
+        callbackCount += 1
         let isRefused = admittedCount >= limits.connectionsPerWorkerMax
         if isRefused {
             belfry_http_set_idle_timeout(connection, UInt32(limits.refusalTimeoutSeconds))
@@ -58,7 +59,7 @@ extension Worker {
             admittedCount += 1
         }
         let record = Connection(
-            socket: belfry_http_socket(connection), isRefused: isRefused, index: connections.count,
+            connection, socket: belfry_http_socket(connection), isRefused: isRefused, index: connections.count,
             readySince: monotonicNanoseconds())
         connections.append(record)
         counters.connections.store(connections.count, ordering: .relaxed)
@@ -81,9 +82,11 @@ extension Worker {
         let exchange = takeExchange()
         exchange.begin(target: bytes(of: target), connection: connection, at: monotonicNanoseconds())
         record.exchange = exchange
+        record.sweptByteCount = -1
     }
 
     private func finish(_ record: Connection) {
+        callbackCount += 1
         guard let exchange = record.exchange else { return }
         record.exchange = nil
         record.readySince = monotonicNanoseconds()
@@ -95,6 +98,7 @@ extension Worker {
         _ record: Connection, _ connection: OpaquePointer, method: UnsafePointer<CChar>,
         version: UnsafePointer<CChar>, part: UnsafeRawBufferPointer
     ) -> Bool {
+        callbackCount += 1
         guard let exchange = record.exchange else { return false }
         switch exchange.stage {
         case .head:
@@ -111,7 +115,7 @@ extension Worker {
             exchange.stage = .answered
             handler(exchange)
             counters.requests.add(1, ordering: .relaxed)
-            if isDraining { exchange.closesConnection = true }
+            if isEnding { exchange.closesConnection = true }
             return exchange.send()
         case .answered:
             return true

@@ -20,6 +20,7 @@ final class Worker: @unchecked Sendable {
     var handler: (Exchange) -> Void = { _ in }
     var connections: [Connection] = []
     var admittedCount = 0
+    var callbackCount = 0
 
     private let number: Int
     private let name: StaticString
@@ -33,11 +34,24 @@ final class Worker: @unchecked Sendable {
     /// When to stop though requests are under way, in nanoseconds of CLOCK_MONOTONIC. `running`: not yet asked to.
     private let stopsAt = Atomic<UInt64>(running)
     private static let running = UInt64.max
-    private(set) var isDraining = false
+    private var isDraining = false
+    /// Whether replies from now on are the last ones of their connections.
+    var isEnding: Bool { stopsAt.load(ordering: .relaxed) != Self.running }
 
     /// How long the loop waits for events before it looks whether it is to stop, in milliseconds.
     private static let tickMillis: Int32 = 100
     private static let drainTickMillis: Int32 = 5
+
+    /// Rounds of the loop in one second without a callback and without a wait, beyond which it spins.
+    private static let idleRoundsMax = 1000
+
+    /// What the loop did since it last looked for connections to end.
+    private struct Rounds {
+        var sweptAt: UInt64 = 0
+        var idleCount = 0  // rounds without a callback
+        var hasRested = false  // one of those had nothing more to do and waited
+    }
+    private var rounds = Rounds()
 
     init(
         number: Int, socket: Int32, configuration: HTTPConfiguration,
@@ -69,11 +83,12 @@ final class Worker: @unchecked Sendable {
         daemon = belfry_http_start(&options)
         guard daemon != nil else { throw .system(call: "MHD_start_daemon", errno: errno) }
 
-        // The thread inherits the mask: signals are the main thread's business.
-        var all = sigset_t()
+        // The thread inherits the mask: signals are the main thread's business, except those a thread brings on itself.
+        var blocked = sigset_t()
         var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
+        sigfillset(&blocked)
+        for signal in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS] { sigdelset(&blocked, signal) }
+        pthread_sigmask(SIG_SETMASK, &blocked, &before)
         var created = pthread_t()
         let retained = Unmanaged.passRetained(self)
         let status = pthread_create(
@@ -85,6 +100,8 @@ final class Worker: @unchecked Sendable {
         pthread_sigmask(SIG_SETMASK, &before, nil)
         guard status == 0 else {
             retained.release()
+            // A daemon that still listens would close the socket, which is not its own.
+            _ = MHD_quiesce_daemon(daemon)
             MHD_stop_daemon(daemon)
             daemon = nil
             throw .system(call: "pthread_create", errno: status)
@@ -118,8 +135,9 @@ final class Worker: @unchecked Sendable {
         handler = makeHandler(number)
         sem_post(&isReady)
 
-        var sweptAt = monotonicNanoseconds()
+        rounds.sweptAt = monotonicNanoseconds()
         while true {
+            let callbacksBefore = callbackCount
             guard MHD_run_wait(daemon, isDraining ? Self.drainTickMillis : Self.tickMillis) == .YES else {
                 fatalError("libmicrohttpd cannot poll any more: errno \(errno)")
             }
@@ -129,11 +147,11 @@ final class Worker: @unchecked Sendable {
                 closeIdleConnections()
                 if connections.isEmpty || monotonicNanoseconds() >= deadline { break }
             }
-            let now = monotonicNanoseconds()
-            if now - sweptAt >= 1_000_000_000 {
-                sweptAt = now
-                closeSlowSenders(now)
+            if callbackCount == callbacksBefore {
+                rounds.idleCount += 1
+                if !rounds.hasRested { rounds.hasRested = wantsToWait }
             }
+            sweepOnceASecond()
         }
         // Closes what is still open, and reports it to the callbacks as any other end.
         MHD_stop_daemon(daemon)
@@ -142,10 +160,17 @@ final class Worker: @unchecked Sendable {
         exchanges = []
     }
 
+    /// Whether libmicrohttpd has nothing more to do until something happens.
+    private var wantsToWait: Bool {
+        var milliseconds: UInt64 = 0
+        return MHD_get_timeout(daemon, &milliseconds) == .NO || milliseconds > 0
+    }
+
     /// Stops accepting. Connections that wait in the kernel's queue were made before, so they are still served.
     private func beginDrain() {
         isDraining = true
-        guard MHD_quiesce_daemon(daemon) == socket else { return }
+        // From here on the socket is ours to close; a daemon that still listened would close it too.
+        precondition(MHD_quiesce_daemon(daemon) == socket, "the daemon listens on another socket")
         while true {
             let accepted = belfry_http_accept(socket)
             guard accepted >= 0 else { break }
@@ -164,19 +189,52 @@ final class Worker: @unchecked Sendable {
         }
     }
 
-    /// Ends connections whose request takes too long to arrive. libmicrohttpd's timeout counts silence only.
-    private func closeSlowSenders(_ now: UInt64) {
+    private func sweepOnceASecond() {
+        let second = 1_000_000_000 as UInt64
+        let now = monotonicNanoseconds()
+        let elapsed = now - rounds.sweptAt
+        guard elapsed >= second else { return }
+        // After a handler that took seconds, what arrived meanwhile is read first and judged a second later.
+        if elapsed < 2 * second {
+            closeSlowConnections(now, isSpinning: !rounds.hasRested && rounds.idleCount > Self.idleRoundsMax)
+        }
+        rounds = Rounds(sweptAt: now)
+    }
+
+    /// Ends connections whose request takes too long to arrive or whose reply too long to leave: libmicrohttpd's
+    /// timeout counts silence only.
+    ///
+    /// Ends at once those that make the loop spin. libmicrohttpd 0.9.75 does not wait for events while a connection's
+    /// memory is full of a chunk extension without an end: it can neither use it nor read more, and one such
+    /// connection would occupy a core until its timeout. Which one it is cannot be asked, but it got nowhere in the
+    /// last second.
+    private func closeSlowConnections(_ now: UInt64, isSpinning: Bool) {
         let second = 1_000_000_000 as UInt64
         let receive = UInt64(limits.receiveTimeoutSeconds) * second
+        let send = UInt64(limits.sendTimeoutSeconds) * second
         let idle = UInt64(limits.idleTimeoutSeconds) * second
         for connection in connections {
             if let exchange = connection.exchange {
-                if exchange.stage != .answered, now &- exchange.receivedAt > receive { shutForReading(connection) }
+                guard exchange.stage != .answered else {
+                    if now &- exchange.answeredAt > send { cut(connection) }
+                    continue
+                }
+                let byteCount = exchange.received.count + exchange.discardedByteCount
+                let isStuck = isSpinning && exchange.stage == .body && byteCount == connection.sweptByteCount
+                connection.sweptByteCount = byteCount
+                if isStuck || now &- exchange.receivedAt > receive { cut(connection) }
             } else if now &- connection.readySince > idle + receive {
                 // Longer than silence may last and a request may take: it sends a head byte by byte.
-                shutForReading(connection)
+                cut(connection)
             }
         }
+    }
+
+    /// Ends a connection in the middle of a request or a reply. The peer sees the end at once. libmicrohttpd hears of it by an
+    /// event if it waits for one; if it spins on the connection it does not, but then it looks at the timeout.
+    private func cut(_ connection: Connection) {
+        shutdown(connection.socket, Int32(SHUT_RDWR))
+        belfry_http_set_idle_timeout(connection.connection, 1)
     }
 
     private func shutForReading(_ connection: Connection) {

@@ -10,6 +10,8 @@ public enum IndexBenchmarkError: Error, Equatable, CustomStringConvertible {
     case truthRow(query: Int, row: Int, count: Int)
     /// Not even an exact search finds what the truth says: it belongs to other items or queries.
     case truthOfOtherItems(k: Int, recall: Double)
+    /// An exact search finds better items than the truth has: it belongs to other items, queries or another metric.
+    case truthNotBest(query: Int, k: Int)
     /// A k below 1.
     case k(Int)
     /// A recall outside of 0...1.
@@ -25,6 +27,9 @@ public enum IndexBenchmarkError: Error, Equatable, CustomStringConvertible {
             "the truth of query \(query) names row \(row), and the index has \(count)"
         case .truthOfOtherItems(let k, let recall):
             "an exact search for \(k) items has a recall of \(recall): the truth is of other items or queries"
+        case .truthNotBest(let query, let k):
+            "an exact search for \(k) items finds better ones for query \(query) than the truth, so every recall would "
+                + "look too high: the truth is of other items, other queries or another metric"
         case .k(let k): "k is \(k) and must be at least 1"
         case .targetRecall(let recall): "the recall is \(recall) and must be in 0...1"
         }
@@ -89,6 +94,7 @@ public struct IndexBenchmark {
             guard k >= 1 else { throw .k(k) }
             guard k <= truth.width else { throw .truthTooNarrow(k: k, width: truth.width) }
             let worst = worstScores(k)
+            try requireBest(worst, k, scratch)
             let cheapest = try cheapest(k, worst, target, scratch)
             rows.append(timed(k, worst, cheapest, scratch))
         }
@@ -120,6 +126,18 @@ public struct IndexBenchmark {
             truth.rows[query * truth.width..<query * truth.width + k].reduce(Float.infinity) { worst, row in
                 min(worst, index.score(queries.values + query * queries.dimension, Int(row)))
             }
+        }
+    }
+
+    /// Holds the truth of a few queries against an exact search. A truth that is not the best is easily reached: rows
+    /// drawn at random give almost every setting a recall of 1.
+    private func requireBest(_ worst: [Float], _ k: Int, _ scratch: SearchScratch) throws(IndexBenchmarkError) {
+        for query in 0..<min(queries.count, 16) {
+            let hits = Self.found(index, queries, query, k, SearchParameters(exact: true), scratch)
+            guard let last = hits.scores.last else { continue }
+            // Items that tie but for rounding may have been chosen otherwise.
+            let tolerance = 1e-3 * max(abs(last), abs(worst[query]))
+            guard last - worst[query] <= tolerance else { throw .truthNotBest(query: query, k: k) }
         }
     }
 

@@ -74,7 +74,11 @@ public final class ItemIndex: Sendable {
         vectors = belfry_vectors(
             values: externalVectors ?? belfry_faiss_vectors(loaded.handle), count: summary.count,
             dimension: summary.dimension, scorer: scorers)
-        var bytes = summary.count * summary.dimension * MemoryLayout<Float>.stride
+        let vectorByteCount = summary.count * summary.dimension * MemoryLayout<Float>.stride
+        var bytes = vectorByteCount
+        if externalVectors == nil {
+            askForLargePages(vectors.values, byteCount: vectorByteCount)
+        }
         switch summary.kind {
         case .flat:
             graph = belfry_graph()
@@ -91,6 +95,8 @@ public final class ItemIndex: Sendable {
                 max(most, Int(arrays.level_ends[level] - arrays.level_ends[level - 1]))
             }
             defaults = SearchParameters(ef: max(Int(arrays.ef), 1))
+            askForLargePages(arrays.neighbours, byteCount: arrays.neighbour_count * 4)
+            askForLargePages(arrays.offsets, byteCount: summary.count * 8)
             // Links, and per row an offset (8) and a level (4).
             bytes += arrays.neighbour_count * 4 + summary.count * 12
         case .ivfFlat:
@@ -141,7 +147,7 @@ public final class ItemIndex: Sendable {
             guard kind == .ivfFlat else { throw .notForKind(.nprobe, kind: kind) }
             guard nprobe >= 1 else { throw .tooSmall(.nprobe, got: nprobe) }
         }
-        precondition(scratch.count == count, "the scratch is of an index of \(scratch.count) items, this has \(count)")
+        precondition(scratch.fits(self), "the scratch is of another index")
         precondition(excluded.map { $0.rowCount == count } ?? true, "the excluded rows are of another catalogue")
 
         let eligible = count - (excluded?.count ?? 0)
@@ -150,7 +156,7 @@ public final class ItemIndex: Sendable {
         let words = excluded.flatMap { $0.isEmpty ? nil : UnsafePointer($0.words.baseAddress) }
 
         var found = 0
-        var scored = 0
+        scratch.state.scored = 0
         switch kind {
         case .flat:
             break
@@ -168,7 +174,7 @@ public final class ItemIndex: Sendable {
             }
         }
         if found < wanted {
-            scored = found > 0 ? scratch.state.scored : 0
+            let scored = scratch.state.scored
             scratch.reserve(wanted)
             found = search(allFor: query, wanted, words, scratch)
             scratch.state.scored += scored
@@ -225,6 +231,11 @@ public final class ItemIndex: Sendable {
 
     private func requireFinite() throws(ItemIndexError) {
         if let lists {
+            // A list whose centroid is not a number would never be visited, or always.
+            let first = belfry_first_not_finite(lists.arrays.centroids, lists.count * dimension)
+            guard first == lists.count * dimension else {
+                throw .centroidNotFinite(path: path, list: first / dimension, component: first % dimension)
+            }
             for row in 0..<count {
                 let component = belfry_first_not_finite(lists.addresses[row], dimension)
                 guard component == dimension else {

@@ -7,11 +7,13 @@ import CKernels
 /// pages use memory that a search has reached.
 public final class SearchScratch {
     var state: belfry_search_scratch
-    let count: Int
+    private let count: Int
+    private let listCount: Int
 
     /// Allocates for an index, for at first `capacity` as the larger of k and ef; it grows when a search wants more.
     public init(for index: ItemIndex, capacity: Int = 1024) {
         count = index.count
+        listCount = index.listCount
         let linkCapacity = max(index.maximumLinkCount, Int(BELFRY_SCAN_BLOCK))
         state = belfry_search_scratch()
         // calloc and not malloc with a loop: large blocks come as zero pages that nobody has touched.
@@ -45,6 +47,12 @@ public final class SearchScratch {
         state.rows = SearchScratch.zeros(capacity)
         state.scores = SearchScratch.zeros(capacity)
         state.capacity = capacity
+    }
+
+    /// Whether every array is as long as a search in this index needs it. The size of the catalogue alone is not enough:
+    /// the next version of a model may have as many items and longer lists of links.
+    func fits(_ index: ItemIndex) -> Bool {
+        count == index.count && listCount >= index.listCount && state.link_capacity >= index.maximumLinkCount
     }
 
     private static func zeros<Element: BitwiseCopyable>(_ count: Int) -> UnsafeMutablePointer<Element> {

@@ -39,7 +39,9 @@ struct GoldenAnswers {
 
     private static func answers(_ bytes: UnsafeRawBufferPointer, dimension: Int) throws(SnapshotError) -> [Answer] {
         var answers: [Answer] = []
-        for (index, line) in bytes.split(separator: UInt8(ascii: "\n")).enumerated() {
+        for (index, line) in bytes.split(
+            separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false
+        ).enumerated() where !line.isEmpty {
             do throws(JSONDocumentError) {
                 answers.append(
                     try answer(UnsafeRawBufferPointer(rebasing: line), line: index + 1, dimension: dimension))

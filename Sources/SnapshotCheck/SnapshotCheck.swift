@@ -40,12 +40,12 @@ public struct SnapshotCheck {
         report(
             "ok index: \(manifest.index.kind.rawValue) over \(snapshot.index.count) vectors of "
                 + "\(snapshot.index.dimension), metric \(manifest.metric.rawValue)")
-        try check(snapshot, try GoldenAnswers(files), report)
+        try check(snapshot, files, try GoldenAnswers(files), report)
     }
 
-    private func check(_ snapshot: Snapshot, _ golden: GoldenAnswers, _ report: (String) -> Void)
-        throws(SnapshotError)
-    {
+    private func check(
+        _ snapshot: Snapshot, _ files: SnapshotFiles, _ golden: GoldenAnswers, _ report: (String) -> Void
+    ) throws(SnapshotError) {
         let decoder: RequestDecoder
         do {
             decoder = try RequestDecoder(maximumBodyByteCount: 1 << 20)
@@ -78,6 +78,8 @@ public struct SnapshotCheck {
             "ok golden: \(golden.answers.count) requests; embeddings within "
                 + "\(SnapshotCheck.rounded(comparison.largestDeviation)) of PyTorch's (limit "
                 + "\(SnapshotCheck.embeddingTolerance)), exact results the same up to ties")
+        let warmupCount = try checkWarmup(files, decoder, retriever)
+        report("ok warmup: \(warmupCount) requests are answered")
         try reportRecall(recall, snapshot.manifest.index, report)
     }
 

@@ -17,7 +17,7 @@ extension Manifest {
         do throws(JSONDocumentError) {
             let root = try JSONDocument(json).root
             try root.requireKeys(["published_at", "manifest"])
-            _ = try root.member("published_at").string()
+            _ = try root.member("published_at").time()
             return try fileSeal(try root.member("manifest"))
         } catch {
             throw SnapshotError(.manifest, file: "_SUCCESS", error.description)
@@ -53,7 +53,7 @@ extension Manifest {
             throw kind.error("is '\(try kind.string())', this version loads only 'full'")
         }
         id = try root.member("id").identifier()
-        createdAt = try root.member("created_at").string()
+        createdAt = try root.member("created_at").time()
         spaceID = try root.member("space_id").identifier()
         cascadeSpaceID = try root.member("cascade_space_id").unlessNull?.identifier()
         dimension = try root.member("dimension").integer(in: SnapshotLimits.dimension)
@@ -74,7 +74,10 @@ extension Manifest {
         itemCount = try items.member("count").integer(in: 0...SnapshotLimits.rowCountMax)
         attributes = try Manifest.attributes(try items.member("attributes"))
         let usersNode = try root.member("users").unlessNull
-        users = try usersNode.map { node throws(JSONDocumentError) in try Manifest.users(node) }
+        let hasCascadeSpace = cascadeDimension != nil
+        users = try usersNode.map { node throws(JSONDocumentError) in
+            try Manifest.users(node, hasCascadeSpace: hasCascadeSpace)
+        }
 
         let decays = try root.member("ema")
         try decays.requireKeys(["user_alpha", "item_alpha", "beta"])
@@ -107,7 +110,11 @@ extension Manifest {
 
     private static func attributes(_ node: JSONNode) throws(JSONDocumentError) -> [Attribute] {
         var attributes: [Attribute] = []
-        for element in try node.elements() {
+        let elements = try node.elements()
+        guard elements.count <= SnapshotLimits.attributeCountMax else {
+            throw node.error("has \(elements.count) attributes, the limit is \(SnapshotLimits.attributeCountMax)")
+        }
+        for element in elements {
             try element.requireKeys(["name", "type", "multi_valued"])
             let name = try element.member("name").name()
             guard !attributes.contains(where: { $0.name == name }) else {
@@ -121,12 +128,16 @@ extension Manifest {
         return attributes
     }
 
-    private static func users(_ node: JSONNode) throws(JSONDocumentError) -> Users {
+    private static func users(_ node: JSONNode, hasCascadeSpace: Bool) throws(JSONDocumentError) -> Users {
         try node.requireKeys(["count", "vectors"])
         let vectors = try node.member("vectors")
         let names = try vectors.strings()
         if let unknown = names.first(where: { $0 != "cross" && $0 != "cascade" }) {
             throw vectors.error("has '\(unknown)'; known are 'cross' and 'cascade'")
+        }
+        guard Set(names).count == names.count else { throw vectors.error("names the same vectors twice") }
+        guard hasCascadeSpace || !names.contains("cascade") else {
+            throw vectors.error("has 'cascade', and cascade_dimension is null")
         }
         return Users(
             count: try node.member("count").integer(in: 0...SnapshotLimits.rowCountMax),
@@ -161,8 +172,11 @@ extension Manifest {
     private static func files(_ node: JSONNode) throws(JSONDocumentError) -> [String: FileSeal] {
         var files: [String: FileSeal] = [:]
         for (name, seal) in try node.members() {
-            // A name that led out of the directory would have the daemon read any file of the machine.
-            guard !name.isEmpty, !name.contains("/"), name != ".", name != "..", !name.contains("\0") else {
+            // A name that led out of the directory would have the daemon read any file of the machine. It is the bytes
+            // that lead there: a slash with an accent over it is a Character other than the slash.
+            let bytes = name.utf8
+            guard !name.isEmpty, !bytes.contains(UInt8(ascii: "/")), name != ".", name != "..", !bytes.contains(0)
+            else {
                 throw seal.error("'\(name)' is not the name of a file in the snapshot")
             }
             guard name.firstRange(of: "-of-") == nil else {
@@ -199,10 +213,32 @@ extension JSONNode {
         return text
     }
 
-    /// The name of a feature, an attribute or a layer: a part of tensors' names.
-    func name() throws(JSONDocumentError) -> String {
+    /// A time as RFC 3339 has it, in UTC and whole seconds: `2026-01-31T23:59:59Z`.
+    fileprivate func time() throws(JSONDocumentError) -> String {
         let text = try string()
-        guard (1...128).contains(text.utf8.count) else { throw error("has not 1 to 128 bytes") }
+        let bytes = Array(text.utf8)
+        let form = Array("0000-00-00T00:00:00Z".utf8)
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        let hasForm =
+            bytes.count == form.count
+            && zip(bytes, form).allSatisfy { digits.contains($1) ? digits.contains($0) : $0 == $1 }
+        func number(_ position: Int) -> Int { Int(bytes[position] - 48) * 10 + Int(bytes[position + 1] - 48) }
+        // 60 is a leap second.
+        guard hasForm, (1...12).contains(number(5)), (1...31).contains(number(8)), number(11) <= 23, number(14) <= 59,
+            number(17) <= 60
+        else { throw error("'\(text)' is not a time such as 2026-01-31T23:59:59Z") }
+        return text
+    }
+
+    /// The name of a feature or an attribute: a part of tensors' names, so a dot in it could make two names one.
+    func name() throws(JSONDocumentError) -> String {
+        try identifier()
+    }
+
+    /// The name of a layer.
+    func layerName() throws(JSONDocumentError) -> String {
+        let text = try string()
+        guard (1...64).contains(text.utf8.count) else { throw error("has not 1 to 64 bytes") }
         return text
     }
 }

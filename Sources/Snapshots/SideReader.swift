@@ -23,7 +23,12 @@ struct SideReader {
 
     private func features(_ node: JSONNode, isUser: Bool) throws(JSONDocumentError) -> [Feature] {
         var features: [Feature] = []
-        for element in try node.elements() {
+        // Counted first: each name is compared with all before it.
+        let elements = try node.elements()
+        guard elements.count <= SnapshotLimits.featureCountMax else {
+            throw node.error("has \(elements.count) features, the limit is \(SnapshotLimits.featureCountMax)")
+        }
+        for element in elements {
             let feature = try self.feature(element, isUser: isUser)
             guard !features.contains(where: { $0.name == feature.name }) else {
                 throw try element.member("name").error("'\(feature.name)' stands twice")
@@ -34,9 +39,6 @@ struct SideReader {
                 throw try element.member("source").error("a second feature takes the id")
             }
             features.append(feature)
-        }
-        guard features.count <= SnapshotLimits.featureCountMax else {
-            throw node.error("has \(features.count) features, the limit is \(SnapshotLimits.featureCountMax)")
         }
         return features
     }
@@ -55,10 +57,10 @@ struct SideReader {
             throw sourceNode.error("'\(other)' is no source of the \(isUser ? "user" : "item") side")
         }
         let isMultiValued = try node.member("multi_valued").boolean()
-        let maximum = try node.optionalMember("maximum_values")?.unlessNull
+        let maximum = try node.optionalMember("maximum_values")
         var maximumValues: Int?
         if isMultiValued {
-            maximumValues = try maximum?.integer(in: 1...SnapshotLimits.valueCountMax) ?? SnapshotLimits.valueCountMax
+            maximumValues = try node.member("maximum_values").integer(in: 1...SnapshotLimits.valueCountMax)
         } else if let maximum {
             throw maximum.error("a single-valued feature has no maximum")
         }
@@ -141,7 +143,13 @@ struct SideReader {
         }
         var inputs: [TowerGraph.Input] = []
         var fed: Set<String> = []
-        for element in try node.member("inputs").elements() {
+        let inputsNode = try node.member("inputs")
+        let inputElements = try inputsNode.elements()
+        guard inputElements.count <= SnapshotLimits.inputCountMax else {
+            throw inputsNode.error(
+                "has \(inputElements.count) inputs, the limit is \(SnapshotLimits.inputCountMax)")
+        }
+        for element in inputElements {
             let input = try self.input(element, features)
             switch input {
             case .embedding(let feature, _, _), .numeric(let feature):
@@ -155,10 +163,15 @@ struct SideReader {
         var names: Set<String> = []
         var width = inputs.reduce(0) { $0 + $1.width }
         guard SnapshotLimits.layerWidth.contains(width) else {
-            throw try node.member("inputs").error(
+            throw inputsNode.error(
                 "\(width) numbers, the limit is \(SnapshotLimits.layerWidth.upperBound)")
         }
-        for element in try layersNode.elements() {
+        let layerElements = try layersNode.elements()
+        guard (1...SnapshotLimits.layerCountMax).contains(layerElements.count) else {
+            throw layersNode.error(
+                "has \(layerElements.count) layers, allowed are 1 ... \(SnapshotLimits.layerCountMax)")
+        }
+        for element in layerElements {
             let (layer, name) = try self.layer(element)
             guard layer.inputWidth == width else {
                 throw element.error("takes \(layer.inputWidth) numbers, and \(width) come in")
@@ -166,9 +179,6 @@ struct SideReader {
             guard names.insert(name).inserted else { throw element.error("a second layer is called '\(name)'") }
             layers.append(layer)
             width = layer.outputWidth
-        }
-        guard !layers.isEmpty, layers.count <= SnapshotLimits.layerCountMax else {
-            throw layersNode.error("has \(layers.count) layers, allowed are 1 ... \(SnapshotLimits.layerCountMax)")
         }
         guard width == dimension else {
             throw layersNode.error("end with \(width) numbers, and the dimension is \(dimension)")
@@ -225,7 +235,7 @@ struct SideReader {
 
     private func layer(_ node: JSONNode) throws(JSONDocumentError) -> (TowerGraph.Layer, name: String) {
         let kind = try node.member("kind")
-        let name = try node.member("name").name()
+        let name = try node.member("name").layerName()
         switch try kind.string() {
         case "dense":
             try node.requireKeys(["kind", "name", "in", "out", "activation", "cycles"])
@@ -240,6 +250,7 @@ struct SideReader {
             try node.requireKeys(["kind", "name", "size", "epsilon"])
             let epsilon = try node.member("epsilon")
             guard try epsilon.number() >= 0 else { throw epsilon.error("is negative") }
+            guard Float(try epsilon.number()).isFinite else { throw epsilon.error("is beyond float32") }
             return (
                 .layerNorm(
                     name: name, size: try node.member("size").integer(in: SnapshotLimits.layerWidth),

@@ -1,3 +1,4 @@
+internal import CKernels
 public import ItemIndex
 internal import JSON
 public import Memory
@@ -82,9 +83,10 @@ public final class Snapshot: Sendable {
         do throws(ItemIndexError) {
             index = try ItemIndex(path: files.path(of: "index.faiss"), externalVectors: externalVectors?.base)
         } catch {
-            throw SnapshotError(.index, file: "index.faiss", error.description)
+            throw SnapshotError(.index, file: "index.faiss", error.fault)
         }
         try Snapshot.requireFit(index, manifest)
+        if manifest.item.isNormalised { try Snapshot.requireUnitVectors(index) }
     }
 
     /// Vectors that stand in items.safetensors: the mapping has to live as long as the index that points into it.
@@ -121,6 +123,18 @@ public final class Snapshot: Sendable {
         }
     }
 
+    /// A zero vector stays zero when it is normalised; every other one has norm 1 up to rounding.
+    private static func requireUnitVectors(_ index: ItemIndex) throws(SnapshotError) {
+        for row in 0..<index.count {
+            let squaredNorm = belfry_squared_norm(index.vector(row).baseAddress, index.dimension)
+            guard squaredNorm == 0 || abs(squaredNorm - 1) < 1e-3 else {
+                throw SnapshotError(
+                    .index, file: "index.faiss",
+                    "row \(row) has norm \(squaredNorm.squareRoot()), and the manifest says items are normalised")
+            }
+        }
+    }
+
     private static func attributeWords(_ files: SnapshotFiles, _ manifest: Manifest) throws(SafetensorsError)
         -> [String: [String]]
     {
@@ -146,17 +160,12 @@ public final class Snapshot: Sendable {
 
     private static func checkItemState(_ file: SafetensorsFile, _ manifest: Manifest) throws(SafetensorsError) {
         var names: Set<String> = []
-        if file.has("c_v") {
-            names.insert("c_v")
-            _ = try file.floats("c_v", shape: [manifest.itemCount, manifest.dimension])
-        }
-        if file.has("s_v") {
-            names.insert("s_v")
-            guard let cascadeDimension = manifest.cascadeDimension else {
-                throw file.fault("has 's_v', and the manifest no cascade_dimension")
-            }
+        if manifest.item.tower.readsCrossVector { names.insert("c_v") }
+        if manifest.item.tower.readsCascadeVector { names.insert("s_v") }
+        try file.requireExactly(names)
+        if names.contains("c_v") { _ = try file.floats("c_v", shape: [manifest.itemCount, manifest.dimension]) }
+        if let cascadeDimension = manifest.cascadeDimension, names.contains("s_v") {
             _ = try file.floats("s_v", shape: [manifest.itemCount, cascadeDimension])
         }
-        try file.requireExactly(names)
     }
 }

@@ -46,15 +46,16 @@ public enum SnapshotDirectory {
         }
     }
 
-    /// The first word of a small file.
+    /// The first word of a small file, empty if it has none; nil if there is no file.
     private static func contents(of path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // A named pipe would have us wait for somebody who writes to it.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         return withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
             let count = read(descriptor, buffer.baseAddress!, buffer.count)
             let text = String(decoding: buffer.prefix(max(count, 0)), as: UTF8.self)
-            return text.split(whereSeparator: \.isWhitespace).first.map(String.init)
+            return text.split(whereSeparator: \.isWhitespace).first.map(String.init) ?? ""
         }
     }
 }

@@ -21,16 +21,19 @@ public struct SnapshotFiles: Sendable {
     /// looked at by `verify`.
     public init(path: String) throws(SnapshotError) {
         self.path = path
-        let seal = try SnapshotFiles.map("_SUCCESS", in: path, .directory).withBytes { bytes throws(SnapshotError) in
-            try Manifest.seal(json: bytes)
-        }
-        manifest = try SnapshotFiles.map("manifest.json", in: path, .directory).withBytes {
-            bytes throws(SnapshotError) in
+        let seal = try SnapshotFiles.map(
+            "_SUCCESS", in: path, .directory, byteCountMax: SnapshotLimits.sealByteCountMax
+        ).withBytes { bytes throws(SnapshotError) in try Manifest.seal(json: bytes) }
+        manifest = try SnapshotFiles.map(
+            "manifest.json", in: path, .directory, byteCountMax: SnapshotLimits.manifestByteCountMax
+        ).withBytes { bytes throws(SnapshotError) in
             try SnapshotFiles.check(bytes, "manifest.json", seal, sealedBy: "_SUCCESS")
             return try Manifest(json: bytes)
         }
-        for file in SnapshotFiles.requiredFiles where manifest.files[file] == nil {
-            throw SnapshotError(.manifest, file: "manifest.json", "files lacks '\(file)', which every snapshot has")
+        let hasWords = manifest.attributes.contains { $0.type == .code }
+        let required = SnapshotFiles.requiredFiles + (hasWords ? ["attributes.json"] : [])
+        for file in required where manifest.files[file] == nil {
+            throw SnapshotError(.manifest, file: "manifest.json", "files lacks '\(file)', which this snapshot needs")
         }
     }
 
@@ -53,9 +56,19 @@ public struct SnapshotFiles: Sendable {
         manifest.files[file] != nil
     }
 
-    private static func map(_ file: String, in path: String, _ stage: SnapshotError.Stage) throws(SnapshotError)
-        -> MappedFile
-    {
+    private static func map(
+        _ file: String, in path: String, _ stage: SnapshotError.Stage, byteCountMax: Int = .max
+    ) throws(SnapshotError) -> MappedFile {
+        // Looked at before it is opened: opening a named pipe waits until somebody writes to it.
+        var status = stat()
+        if stat("\(path)/\(file)", &status) == 0 {
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                throw SnapshotError(stage, file: file, "is not a regular file")
+            }
+            guard status.st_size <= byteCountMax else {
+                throw SnapshotError(.manifest, file: file, "has \(status.st_size) bytes, the limit is \(byteCountMax)")
+            }
+        }
         do {
             return try MappedFile(path: "\(path)/\(file)")
         } catch {

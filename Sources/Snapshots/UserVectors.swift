@@ -98,6 +98,13 @@ extension Identifiers {
             for row in 0..<count where !(1...256).contains(texts.offsets[row + 1] - texts.offsets[row]) {
                 throw file.fault("the id of row \(row) has not 1 to 256 bytes")
             }
+            // Replies carry ids, and a JSON text is UTF-8.
+            for row in 0..<count {
+                let id = texts.bytes[Int(texts.offsets[row])..<Int(texts.offsets[row + 1])]
+                guard String(validating: id, as: UTF8.self) != nil else {
+                    throw file.fault("the id of row \(row) is not UTF-8")
+                }
+            }
             self = .texts(
                 try unique(file) { () throws(DuplicateIdentifier) in
                     try TextTable(bytes: texts.bytes, offsets: texts.offsets)

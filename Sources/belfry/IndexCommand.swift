@@ -42,6 +42,7 @@ struct Index: ParsableCommand {
         func run() throws {
             try failing {
                 let vectors = try VectorFile(path: items)
+                guard vectors.count > 0 else { throw CommandFailure("\(items): there are no vectors to index") }
                 var progress = ProgressLine(total: vectors.count)
                 var builder = IndexBuilder(factory: factory)
                 builder.metric = metric.metric

@@ -64,8 +64,9 @@ struct Serve: AsyncParsableCommand {
     }
 
     private func serve(_ configuration: ServeConfiguration) async throws {
+        // As with the configuration: a value that cannot be one is wrong usage, exit status 64.
         guard let level = Logger.Level(rawValue: configuration.logLevel) else {
-            throw CommandFailure("'log-level' is '\(configuration.logLevel)', which is no level")
+            throw ValidationError("'log-level' is '\(configuration.logLevel)', which is no level")
         }
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         var logger = Logger(label: "belfry")
@@ -75,7 +76,7 @@ struct Serve: AsyncParsableCommand {
         do {
             address = try ListenAddress(configuration.listen)
         } catch {
-            throw CommandFailure("'listen' is '\(configuration.listen)': \(error)")
+            throw ValidationError("'listen' is '\(configuration.listen)': \(error)")
         }
         let snapshot = try load(configuration.snapshots, logger)
         let readiness = Readiness()

@@ -47,6 +47,20 @@ struct ServeConfiguration: Sendable {
         logLevel = try values.string("log-level", default: "info")!
         effective = values.effective
         try Self.refuseUnknownVariables(environment, known: effective.map(\.key))
+        if let file { try Self.refuseUnknownKeys(file, known: effective.map(\.key)) }
+    }
+
+    /// As with variables. The provider does not list its keys; ours are all at the top, each at the start of a line.
+    private static func refuseUnknownKeys(_ file: String, known: [String]) throws(CommandFailure) {
+        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else { return }
+        for line in text.split(whereSeparator: \.isNewline) {
+            guard let colon = line.firstIndex(of: ":"), let first = line.first, first.isLetter else { continue }
+            let key = line[..<colon].trimmingCharacters(in: .whitespaces)
+            guard known.contains(key) else {
+                throw CommandFailure(
+                    "unknown key '\(key)' in configuration file '\(file)'; known are \(known.joined(separator: ", "))")
+            }
+        }
     }
 
     /// The effective configuration as YAML, each line with its source.

@@ -13,4 +13,25 @@ import Testing
         #expect(try golden.exactFaults(daemon) == [])
         #expect(daemon.terminate() == 0)
     }
+
+    /// The comparison is able to fail: a daemon without cycles, or without one of the cached vectors, is noticed.
+    @Test(arguments: ["cycles", "cross vectors", "cascade vectors"]) func noticesWhatIsSwitchedOff(_ part: String)
+        throws
+    {
+        let copy = try SnapshotCopy(of: "cs3-two-cycles")
+        switch part {
+        case "cycles":
+            for layer in 0..<(copy.value("towers/user/layers") as! [Any]).count {
+                copy.set("towers/user/layers/\(layer)/cycles", "0")
+            }
+            try copy.removeTensors("user_tower.safetensors") { $0.contains(".gate.") }
+        case "cross vectors": try copy.editTensor("users.safetensors", "c_u") { $0 = Data(count: $0.count) }
+        default: try copy.editTensor("users.safetensors", "s_u") { $0 = Data(count: $0.count) }
+        }
+        try copy.seal()
+        let golden = try GoldenReplies(snapshot: copy.path)
+        let daemon = try Daemon(snapshot: copy.path)
+        #expect(try golden.largestEmbeddingDeviation(daemon) > 1e-3)
+        #expect(try golden.exactFaults(daemon) != [])
+    }
 }

@@ -30,6 +30,7 @@ draw cs3-three-cycles --seed 3 --items 1200 --dimension 20 --users 200 --layers 
 draw plain --seed 4 --items 1000 --dimension 64 --users 100 --cycles 0 --no-cross --no-cascade --metric l2
 draw cross-only --seed 5 --items 1500 --dimension 33 --users 200 --layers 64 --cycles 1 --no-cascade \
   --activation silu --factory IVF16,Flat
+draw graph-alone --seed 7 --items 900 --dimension 24 --users 100 --layers 48 --activation leaky_relu --factory HNSW16,None
 draw cascade-only --seed 6 --items 800 --dimension 16 --users 200 --layers 40,30,20 --cycles 2 --no-cross \
   --activation gelu --factory Flat
 

@@ -81,6 +81,7 @@ import Testing
         Case("chunk size of 2^64 - 1", chunked("ffffffffffffffff\r\nabc"), .waits),
         Case("chunk longer than its size", chunked("3\r\nabcX0\r\n\r\n"), .library(400)),
         Case("chunk extension of 40 kB", chunked("3;\(a40k)\r\nabc\r\n0\r\n\r\n"), .waits),
+        Case("trailer of 40 kB", chunked("3\r\nabc\r\n0\r\nX: \(a40k)\r\n\r\n"), .library(431)),
         Case("chunks with LF alone", chunked("3\nabc\n0\n\n"), .served),
     ]
 

@@ -167,7 +167,9 @@ import Testing
         try waiting.send(info)
 
         let drain = Thread { server.server.drain(timeout: .seconds(20)) }
-        #expect(try busy.receive().text == "slow")
+        let slowReply = try busy.receive()
+        #expect(slowReply.text == "slow")
+        #expect(slowReply.closesConnection)
         let last = try waiting.receive()
         #expect(last.status == 200)
         #expect(idle.isClosedByServer())

@@ -139,6 +139,41 @@ import Testing
         #expect(server.reaches { $0.connections == 0 })
     }
 
+    @Test func closesConnectionsThatReadTooSlowly() throws {
+        let server = try TestServer { $0.sendTimeoutSeconds = 1 }
+        let client = try server.client()
+        // More than the kernel's buffers hold.
+        try client.send(String(repeating: "GET /big HTTP/1.1\r\nHost: x\r\n\r\n", count: 20))
+        var seconds = 0
+        while seconds < 20, server.server.counters.connections > 0 || seconds == 0 {
+            #expect(client.receive(atMost: 4096) > 0)
+            sleep(1)
+            seconds += 1
+        }
+        #expect(seconds < 20)
+    }
+
+    @Test func cutsConnectionsThatMakeTheLibrarySpin() throws {
+        let server = try TestServer()
+        let client = try server.client()
+        try client.send(chunkedHead + "3;" + String(repeating: "a", count: 40_000))
+        let innocent = try server.client()
+        #expect(try innocent.exchange(info).status == 200)
+        // Long before either timeout.
+        #expect(client.isClosedByServer())
+        #expect(server.reaches { $0.connections == 1 })
+        #expect(try innocent.exchange(info).status == 200)
+    }
+
+    @Test func waitsForAHandlerLongerThanForAClient() throws {
+        let server = try TestServer { $0.idleTimeoutSeconds = 2 }
+        let client = try server.client()
+        // The handler sleeps for 3 s: it is not the client that has been silent.
+        #expect(try client.exchange("GET /slower HTTP/1.1\r\nHost: x\r\n\r\n").text == "slower")
+        #expect(try client.exchange(info).status == 200)
+        #expect(client.isClosedByServer())
+    }
+
     @Test func forgetsClientsThatHangUp() throws {
         let server = try TestServer()
         let request = Array("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabcdefghi".utf8)

@@ -27,17 +27,17 @@ final class TestServer {
 
     func client() throws -> TestClient { try TestClient(address) }
 
-    /// Waits until the counters are as asked for; false after five seconds.
+    /// Waits until the counters are as asked for; false after twenty seconds.
     func reaches(_ condition: (HTTPCounters) -> Bool) -> Bool {
-        for _ in 0..<500 {
+        for _ in 0..<2000 {
             if condition(server.counters) { return true }
             usleep(10_000)
         }
         return false
     }
 
-    static let bigByteCount = 2 << 20
-    static func bigByte(_ index: Int) -> UInt8 { UInt8(truncatingIfNeeded: index &* 31 &+ index >> 8) }
+    /// What `/big` answers.
+    static let big = (0..<2 << 20).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
 
     private static let notFound = HTTPProblem(status: 404, type: "unknown-path", title: "There is nothing here")
     private static let undecodable = HTTPProblem(status: 400, type: "bad-path", title: "The path is not decodable")
@@ -52,15 +52,18 @@ final class TestServer {
             let end = exchange.body.baseAddress! + exchange.body.count
             precondition(UnsafeRawBufferPointer(start: end, count: 64).allSatisfy { $0 == 0 })
         case Text("/big"):
-            exchange.reply.append(atMost: bigByteCount) { base in
-                for index in 0..<bigByteCount {
-                    base.storeBytes(of: bigByte(index), toByteOffset: index, as: UInt8.self)
-                }
-                return bigByteCount
-            }
+            big.withUnsafeBytes { exchange.reply.append($0) }
         case Text("/slow"):
             usleep(300_000)
             exchange.reply.append("slow")
+        case Text("/age"):
+            var now = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &now)
+            let nanoseconds = UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+            exchange.reply.append(text: "\(nanoseconds - exchange.receivedAt)")
+        case Text("/slower"):
+            sleep(3)
+            exchange.reply.append("slower")
         case Text("/thread"):
             let file = open("/proc/thread-self/comm", O_RDONLY)
             defer { close(file) }

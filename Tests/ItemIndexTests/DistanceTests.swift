@@ -79,6 +79,24 @@ import Testing
         }
     }
 
+    /// Heaps and results order scores by their bits, so that equal scores must have equal bits.
+    @Test(arguments: sets)
+    func zeroIsNeverNegative(_ set: InstructionSet) {
+        for dimension in [1, 5, 16, 20] {
+            let zeros = [Float](repeating: 0, count: dimension)
+            let negativeZeros = [Float](repeating: -0.0, count: dimension)
+            let ones = [Float](repeating: 1, count: dimension)
+            for (left, right) in [(zeros, negativeZeros), (negativeZeros, ones), (ones, ones)] {
+                let rows = Vectors(dimension: dimension, values: right + right + right + right + right)
+                let product = scores(set, .innerProduct, left, rows)
+                let distance = scores(set, .squaredL2, left, rows)
+                for score in product.one + product.block + distance.one + distance.block where score == 0 {
+                    #expect(score.sign == .plus)
+                }
+            }
+        }
+    }
+
     @Test func theBestSetIsAvailable() {
         #expect(InstructionSet.best.isAvailable)
         #expect(InstructionSet.portable.isAvailable)

@@ -1,4 +1,3 @@
-import CKernels
 import Foundation
 import Testing
 
@@ -174,6 +173,20 @@ import Testing
         #expect(hits.copy.scores == [Float](repeating: 0, count: 10))
         #expect(hits.copy.rows == hits.copy.rows.sorted())
         #expect(hits.scoredCount < 1500)
+    }
+
+    /// Two versions of a catalogue may have as many items and not as many links.
+    @Test func aScratchKnowsItsIndex() throws {
+        let items = Vectors.random(300, 8, seed: 17)
+        let (narrow, _) = try loadedIndex("HNSW4", .innerProduct, items)
+        let (wide, _) = try loadedIndex("HNSW64", .innerProduct, items)
+        let (lists, _) = try loadedIndex("IVF4,Flat", .innerProduct, items)
+        let (fewer, _) = try loadedIndex("HNSW4", .innerProduct, Vectors.random(299, 8, seed: 17))
+        #expect(SearchScratch(for: narrow).fits(narrow))
+        #expect(SearchScratch(for: wide).fits(narrow))
+        #expect(!SearchScratch(for: narrow).fits(wide))
+        #expect(!SearchScratch(for: narrow).fits(lists))
+        #expect(!SearchScratch(for: narrow).fits(fewer))
     }
 
     /// The visited marks' 16-bit epoch comes round after 65,535 queries.

@@ -1,4 +1,3 @@
-import CKernels
 import Testing
 
 @testable import ItemIndex

@@ -186,8 +186,22 @@ public final class Connection {
         }
     }
 
-    /// Reads one reply: head, and as much body as its Content-Length says.
-    public func readReply() throws -> Daemon.Reply {
+    /// Ends the sending half of the connection; replies can still be read.
+    public func finishSending() {
+        shutdown(descriptor, Int32(SHUT_WR))
+    }
+
+    /// Whether the daemon closes the connection, within the timeout and after whatever it still sends.
+    public func isClosedByDaemon() -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if count <= 0 { return count == 0 || errno == ECONNRESET }
+        }
+    }
+
+    /// Reads one reply: head, and as much body as its Content-Length says; none after HEAD.
+    public func readReply(toHead isHead: Bool = false) throws -> Daemon.Reply {
         while received.range(of: Data("\r\n\r\n".utf8)) == nil { try readMore() }
         let headEnd = received.range(of: Data("\r\n\r\n".utf8))!
         let lines = String(decoding: received[..<headEnd.lowerBound], as: UTF8.self).components(separatedBy: "\r\n")
@@ -198,7 +212,7 @@ public final class Connection {
             headers[line[..<colon].lowercased()] =
                 line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
         }
-        let bodyCount = headers["content-length"].flatMap { Int($0) } ?? 0
+        let bodyCount = isHead ? 0 : headers["content-length"].flatMap { Int($0) } ?? 0
         received = Data(received[headEnd.upperBound...])
         while received.count < bodyCount { try readMore() }
         let body = Data(received.prefix(bodyCount))

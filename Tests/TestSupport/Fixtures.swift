@@ -4,7 +4,7 @@ import Foundation
 public enum Fixtures {
     /// What `Tests/Fixtures/make-fixtures.sh` draws.
     public static let all = [
-        "cs3-one-cycle", "cs3-two-cycles", "cs3-three-cycles", "plain", "cross-only", "cascade-only",
+        "cs3-one-cycle", "cs3-two-cycles", "cs3-three-cycles", "plain", "cross-only", "cascade-only", "graph-alone",
     ]
 
     /// Where they lie: `BELFRY_FIXTURES`, or `.build/fixtures` of the package.

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 import numpy as np
 import torch
@@ -44,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
     parser.add_argument("--switches", nargs="+", choices=SWITCHES, default=["FS", "SS", "FF"],
                         help="F frozen, S streaming; the first letter is for tower weights, the second for caches")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each a process of one thread")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep the figures that --out holds already, if settings and versions are the same")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder for the table; default: models/results")
 
 
@@ -53,7 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
     available = DATA_SEEDS if synthetic else MODEL_SEEDS
     if not 1 <= arguments.seeds <= len(available):
         raise InvalidInput(f"--seeds is from 1 to {len(available)}: seeds.py holds no more")
-    logs: dict[Optional[int], Log] = {}
     document = {
         "command": f"python -m belfry_models ablation --data {arguments.data} --seeds {arguments.seeds}",
         "data": [], "model_seeds": MODEL_SEEDS[:arguments.seeds],
@@ -61,22 +65,40 @@ def run(arguments: argparse.Namespace) -> None:
         "settings": {objective: asdict(settings_for(arguments.data, objective)) for objective in arguments.objectives},
         "versions": versions(), "rows": []}
     rows = document["rows"]
+    if arguments.resume:
+        rows += kept_rows(arguments, document)
+    done = {(row["seed"], row["model"], row["objective"]) for row in rows}
     trainings = [(seed, model, objective) for seed in range(arguments.seeds) for model in arguments.models
                  for objective in arguments.objectives]
-    bar = tqdm(trainings, unit="training")
-    for index, model, objective in bar:
-        data_seed = DATA_SEEDS[index] if synthetic else None
-        if data_seed not in logs:
-            logs = {data_seed: read_log(arguments.data, arguments.directory, data_seed)}
-            document["data"].append(logs[data_seed].description)
-        if model == arguments.models[0] and objective == arguments.objectives[0]:
-            rows += reference_rows(logs[data_seed], MODEL_SEEDS[index], data_seed, arguments.switches)
-        bar.set_postfix_str(f"{model}, {objective}")
-        rows += train_and_measure(logs[data_seed], arguments.data, model, objective, MODEL_SEEDS[index], data_seed,
-                                  arguments.switches)
+    for data_seed in document["data_seeds"] or [None]:
+        document["data"].append(read_log(arguments.data, arguments.directory, data_seed).description)
+    jobs = [("reference", "", index) for index in range(arguments.seeds)]
+    jobs += [(objective, model, index) for index, model, objective in trainings]
+    jobs = [job for job in jobs if (MODEL_SEEDS[job[2]], job[1] or "popularity", job[0]) not in done]
+    calls = [(arguments.data, arguments.directory, objective, model, MODEL_SEEDS[index],
+              DATA_SEEDS[index] if synthetic else None, arguments.switches) for objective, model, index in jobs]
+    for finished in tqdm(run_jobs(calls, arguments.jobs), total=len(calls), unit="training"):
+        rows += finished
+        # Whichever ends first: the tables pair figures by seed.
+        rows.sort(key=lambda row: (row["seed"], row["objective"], row["model"], row["switches"]))
         # Hours of figures should not depend on the last one.
         write(document, arguments)
     print(render(document, arguments))
+
+
+def kept_rows(arguments: argparse.Namespace, document: dict) -> list[dict]:
+    """The figures of an earlier call, of the objectives whose settings have not changed since."""
+    path = arguments.out / f"ablation-{arguments.data}.json"
+    if not path.is_file():
+        return []
+    earlier = json.loads(path.read_text())
+    if earlier["versions"] != document["versions"]:
+        raise InvalidInput(f"{path}: its figures come from other versions of the packages; leave --resume out")
+    settings = json.loads(json.dumps(document["settings"]))
+    same = {objective for objective in settings if earlier["settings"].get(objective) == settings[objective]}
+    seeds = set(document["model_seeds"])
+    return [row for row in earlier["rows"] if row["objective"] in same | {"reference"} and row["seed"] in seeds
+            and row["switches"] in arguments.switches]
 
 
 def write(document: dict, arguments: argparse.Namespace) -> None:
@@ -85,14 +107,35 @@ def write(document: dict, arguments: argparse.Namespace) -> None:
     (arguments.out / f"ablation-{arguments.data}.md").write_text(render(document, arguments))
 
 
+def run_jobs(calls: list[tuple], processes: int) -> Iterator[list[dict]]:
+    """The figures of each call to `run_job`, in the order in which they come."""
+    if processes == 1:
+        yield from (run_job(*call) for call in calls)
+        return
+    # Spawned, not forked: the libraries hold threads of their own.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for finished in as_completed([pool.submit(run_job, *call) for call in calls]):
+            yield finished.result()
+
+
+def run_job(data: str, directory: Optional[str], objective: str, model: str, seed: int, data_seed: Optional[int],
+            switches: list[str]) -> list[dict]:
+    """One training, or the reference figures of one seed."""
+    torch.set_num_threads(1)
+    log = read_log(data, directory, data_seed)
+    if objective == "reference":
+        return reference_rows(log, seed, data_seed, switches)
+    return train_and_measure(log, data, model, objective, seed, data_seed, switches)
+
+
 def train_and_measure(log: Log, data: str, model: str, objective: str, seed: int, data_seed: Optional[int],
                       switches: list[str]) -> list[dict]:
     """One training, scored on the test slice under each pair of switches from the same trained state."""
     split = log.split()
     stream = Stream(log, model, settings_for(data, objective), seed)
-    started = time.perf_counter()
+    started = time.process_time()
     stream.learn(split.fit)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     rows = []
     for switch in switches:
         predictions = stream.copy().predict(split.test, *SWITCHES[switch], ranks=objective == "retrieval")
@@ -107,7 +150,7 @@ def reference_rows(log: Log, seed: int, data_seed: Optional[int], switches: list
     rows = []
     if log.truth is not None:
         test = slice(split.test.start, split.test.stop)
-        rows += [{"model": "truth", "objective": "logistic", "seed": seed, "data_seed": data_seed, "switches": switch,
+        rows += [{"model": "truth", "objective": "reference", "seed": seed, "data_seed": data_seed, "switches": switch,
                   "train_seconds": 0.0, "auc": auc(log.label[test], log.truth[test])} for switch in switches]
     counts = np.bincount(log.item[:split.test.start], weights=log.label[:split.test.start], minlength=log.items.height)
     stream = Stream(log, "dssm", settings_for(log.name, "retrieval"), seed)
@@ -123,7 +166,7 @@ def reference_rows(log: Log, seed: int, data_seed: Optional[int], switches: list
             ranks.append(int((scores >= scores[target]).sum()) - 1)
             if SWITCHES[switch][1] == "streaming":
                 running[target] += 1.0
-        rows.append({"model": "popularity", "objective": "retrieval", "seed": seed, "data_seed": data_seed,
+        rows.append({"model": "popularity", "objective": "reference", "seed": seed, "data_seed": data_seed,
                      "switches": switch, "train_seconds": 0.0, "recall@50": recall_at(np.array(ranks), 50),
                      "recall@100": recall_at(np.array(ranks), 100)})
     return rows
@@ -132,7 +175,7 @@ def reference_rows(log: Log, seed: int, data_seed: Optional[int], switches: list
 def values_of(rows: list[dict], model: str, switch: str, column: str) -> np.ndarray:
     """One figure over seeds, in the order of the seeds."""
     return np.array([row[column] for row in rows
-                     if row["model"] == model and row["switches"] == switch and column in row])
+                     if row["model"] == model and row["switches"] == switch and row.get(column) is not None])
 
 
 def render(document: dict, arguments: argparse.Namespace) -> str:
@@ -142,7 +185,7 @@ def render(document: dict, arguments: argparse.Namespace) -> str:
     lines += [f"* {description}." for description in document["data"]]
     lines += [f"* Model seeds {_list(document['model_seeds'])}"
               + (f", data seeds {_list(document['data_seeds'])}" if document["data_seeds"] else "")
-              + "; mean ± standard deviation over seeds; training time on one core.",
+              + "; mean ± standard deviation over seeds; training time in seconds of one core (CPU time).",
               "* AUC, LogLoss and NE (normalised entropy) by the logistic objective, Recall@K by the retrieval objective "
               "among all items that the user had no positive with before.",
               "* " + ", ".join(f"{name} {version}" for name, version in document["versions"].items()) + ".", ""]

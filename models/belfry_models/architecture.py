@@ -10,15 +10,14 @@ from .settings import Parts, Settings
 
 def describe_model(log: Log, plan: FeaturePlan, parts: Parts, settings: Settings, space_id: str) -> schema.ModelSpec:
     """The model's description. Scale and bias are those before training."""
-    retrieval = settings.objective == "retrieval"
-    kind = "l2" if retrieval else "none"
+    kind = "l2" if settings.cosine else "none"
     id_types = [_id_type(table["id"].to_list()) for table in (log.users, log.items)]
     return schema.ModelSpec(
         space_id=space_id, dimension=settings.dimension, user_features=tuple(plan.user), item_features=tuple(plan.item),
         user_tower=_describe_tower("user_tower.safetensors", plan.user, parts, settings),
         item_tower=_describe_tower("item_tower.safetensors", plan.item, parts, settings),
         user_id_type=id_types[0], item_id_type=id_types[1], normalisation=schema.Normalisation(kind, kind),
-        score=schema.ScoreCalibration(1.0 / settings.temperature if retrieval else 1.0, 0.0),
+        score=schema.ScoreCalibration(1.0 / settings.temperature if settings.cosine else 1.0, 0.0),
         ema=schema.Decays(settings.user_alpha, settings.item_alpha, settings.beta),
         cascade_space_id=f"{space_id}-ranker" if parts.cascade else None,
         cascade_dimension=settings.cascade_dimension if parts.cascade else None)

@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     log = GENERATOR.generate()
     print(log.description)
-    settings = settings_for("synthetic", "retrieval")
+    # One layer more than the log needs: a demonstration should run what larger models have.
+    settings = settings_for("synthetic", "retrieval", hidden=(64,))
     split = log.split()
     stream = Stream(log, MODEL, settings, SEED, name_space("demo", MODEL, settings, SEED, GENERATOR.seed))
     stream.learn(split.fit, progress=show_progress("train"))

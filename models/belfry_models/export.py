@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that writes a snapshot."""
     parser.add_argument("--out", required=True, type=Path, metavar="SNAPSHOT", help="the snapshot; its last part is the id")
-    parser.add_argument("--factory", default="HNSW24,Flat", help="Flat, HNSWm,Flat, HNSWm,SQ8 or IVFn,Flat (%(default)s)")
+    parser.add_argument("--factory", default="HNSW24,Flat", help="Flat, HNSWm,Flat, HNSWm,None or IVFn,Flat (%(default)s)")
     parser.add_argument("--ef-construction", type=int, default=120, metavar="N", help="of graphs (%(default)s)")
     parser.add_argument("--effort", type=int, metavar="N",
                         help="default ef or nprobe; by default the smallest that reaches the recall")

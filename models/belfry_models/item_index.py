@@ -18,7 +18,7 @@ import numpy
 from .errors import InvalidInput
 from .exact_search import find_top
 
-FACTORIES = re.compile(r"(?P<flat>Flat)|HNSW(?P<links>\d+)(,(?P<codes>Flat|SQ8))?|IVF(?P<lists>\d+),Flat")
+FACTORIES = re.compile(r"(?P<flat>Flat)|HNSW(?P<links>\d+)(,(?P<storage>Flat|None))?|IVF(?P<lists>\d+),Flat")
 RECALL_AT = 100  # k of the recall that the manifest promises
 # The default search parameter is the smallest of these that keeps a margin above the floor: the daemon's own graph walk
 # is not FAISS's, and its queries are not these.
@@ -36,8 +36,8 @@ class IndexPlan:
     def __post_init__(self) -> None:
         match = FACTORIES.fullmatch(self.factory)
         if match is None:
-            raise InvalidInput(f"index factory {self.factory!r}: only Flat, HNSWm,Flat, HNSWm,SQ8 and IVFn,Flat are built")
-        if self.factory.startswith("HNSW") and match["codes"] is None:
+            raise InvalidInput(f"index factory {self.factory!r}: only Flat, HNSWm,Flat, HNSWm,None and IVFn,Flat are built")
+        if self.factory.startswith("HNSW") and match["storage"] is None:
             object.__setattr__(self, "factory", self.factory + ",Flat")
         if not 0 < self.recall_floor <= 1:
             raise InvalidInput(f"recall floor {self.recall_floor}: not above 0 and at most 1")
@@ -48,7 +48,7 @@ class IndexPlan:
 
     @property
     def holds_vectors(self) -> bool:
-        """Whether the index keeps the float32 vectors themselves, so that items.safetensors need not."""
+        """Whether index.faiss has the vectors, so that items.safetensors need not. `HNSWm,None` is a graph alone."""
         return self.factory.endswith("Flat")
 
     def search_parameters(self, effort: int) -> Dict[str, int]:
@@ -58,7 +58,7 @@ class IndexPlan:
 def build_index(vectors: numpy.ndarray, metric: str, plan: IndexPlan) -> faiss.Index:
     count, dimension = vectors.shape
     measure = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
-    index = faiss.index_factory(dimension, plan.factory, measure)
+    index = faiss.index_factory(dimension, plan.factory.replace(",None", ",Flat"), measure)
     if plan.kind == "hnsw":
         index.hnsw.efConstruction = plan.ef_construction
     if plan.kind == "ivf_flat" and count < index.nlist:
@@ -99,6 +99,10 @@ def adopt_graph(index: faiss.IndexHNSW, graph: faiss.IndexHNSWFlat, vectors: num
     index.hnsw.is_similarity = True
     faiss.downcast_index(index.storage).add(vectors)
     index.ntotal = len(vectors)
+
+
+def write_index(index: faiss.Index, path: str, plan: IndexPlan) -> None:
+    faiss.write_index(index, path, 0 if plan.holds_vectors else faiss.IO_FLAG_SKIP_STORAGE)
 
 
 def choose_search(index: faiss.Index, vectors: numpy.ndarray, queries: numpy.ndarray, metric: str,

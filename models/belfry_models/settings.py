@@ -58,16 +58,32 @@ class Settings:
     history_length: int = 20
     cascade_dimension: int = 16
     ranker_rates: bool = True  # the ranker also sees running positive rates
-    temperature: float = 0.1  # of the retrieval objective, at the start; it is learnt
+    # Start at the log odds of the training rows' mean label. Where positives are rare the towers otherwise grow a large
+    # common vector to say so, and the averages of those vectors say little else.
+    base_rate_bias: bool = False
+    similarity: str = "dot"  # of the logistic objective: dot or cosine; the retrieval objective takes the cosine
+    temperature: float = 0.1  # of the cosine, at the start; it is learnt
     sampled_negatives: int = 0  # of the retrieval objective, beside those in the batch; drawn uniformly from all items
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise InvalidInput(f"no objective is called {self.objective!r}; there are {', '.join(OBJECTIVES)}")
+        if self.similarity not in ("dot", "cosine"):
+            raise InvalidInput(f"a similarity is dot or cosine, not {self.similarity!r}")
+
+    @property
+    def cosine(self) -> bool:
+        return self.objective == "retrieval" or self.similarity == "cosine"
 
 
 # Chosen by `python -m belfry_models tune`, on validation slices and tuning seeds only; see results/tuning/.
-CHOSEN: dict[tuple[str, str], dict] = {}
+CHOSEN: dict[tuple[str, str], dict] = {
+    ("movielens-100k", "logistic"): {"embedding_rate": 0.01, "embedding_deviation": 0.01, "item_alpha": 0.8},
+    ("movielens-100k", "retrieval"): {"embedding_rate": 0.03, "embedding_deviation": 0.01, "sampled_negatives": 256},
+    ("synthetic", "logistic"): {"embedding_rate": 0.1, "embedding_deviation": 0.1, "dimension": 16, "hidden": (),
+                                "base_rate_bias": True},
+    ("synthetic", "retrieval"): {"batch": 256, "sampled_negatives": 64, "hidden": ()},
+}
 
 
 def settings_for(data: str, objective: str, **changes) -> Settings:

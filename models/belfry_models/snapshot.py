@@ -27,7 +27,7 @@ from .encoding import FeatureEncoder
 from .errors import InvalidInput
 from .feature_schema import IDENTIFIER, require, take_keys
 from .golden import MINIMUM_COUNT, compose_requests, compose_warmup
-from .item_index import RECALL_AT, IndexPlan, adopt_search, build_index, choose_search
+from .item_index import RECALL_AT, IndexPlan, adopt_search, build_index, choose_search, write_index
 from .json_files import read_json, read_json_lines, write_json, write_json_lines
 from .oracle import Oracle
 from .schema import ModelSpec
@@ -112,7 +112,7 @@ def write_files(draft: Path, id: str, contents: SnapshotContents, plan: IndexPla
     queries = [*golden, *compose_warmup(contents.requests, len(contents.requests))]
     search, recall = choose_search(index, vectors, oracle.embed_all(queries), model.metric, plan)
     adopt_search(index, search)
-    faiss.write_index(index, str(draft / "index.faiss"))
+    write_index(index, str(draft / "index.faiss"), plan)
     write_json_lines(draft / "golden.jsonl", oracle.answer_all(golden))
     write_json_lines(draft / "warmup.jsonl", compose_warmup(contents.requests, contents.warmup_count))
 

@@ -125,9 +125,10 @@ class Stream:
             torch.nn.ParameterDict({"log_scale": torch.nn.Parameter(torch.tensor(float(np.log(description.score.scale)))),
                                     "bias": torch.nn.Parameter(torch.zeros(()))}), None)
         towers = (weights.user_tower, weights.item_tower)
-        # Of the two score parameters only one is free: logits take the bias, the softmax the scale.
-        free = "log_scale" if settings.objective == "retrieval" else "bias"
-        weights.optimisers = _optimisers([p for tower in towers for p in tower.dense_parameters()] + [weights.score[free]],
+        # A dot product has a scale of its own, and a softmax no bias.
+        free = [weights.score["log_scale"]] if settings.cosine else []
+        free += [weights.score["bias"]] if settings.objective == "logistic" else []
+        weights.optimisers = _optimisers([p for tower in towers for p in tower.dense_parameters()] + free,
                                          [p for tower in towers for p in tower.embedding_parameters()], settings)
         if self.parts.cascade:
             sides = [describe_ranker_side(file, features, settings, SIDE_SIZE)
@@ -142,10 +143,19 @@ class Stream:
 
     def learn(self, rows: range, progress: Callable = lambda batches: batches) -> None:
         """The settings' number of passes over `rows`; the caches start empty in each and end full."""
+        if self.settings.base_rate_bias:
+            self._start_from_base_rate(float(self.log.label[rows.start:rows.stop].mean()))
         for _ in range(self.settings.passes):
             self.caches.reset()
             for start in progress(self._starts(rows)):
                 self.step(start, min(start + self.settings.batch, rows.stop), learn=True, write=True)
+
+    def _start_from_base_rate(self, rate: float) -> None:
+        with torch.no_grad():
+            log_odds = float(np.log(rate / (1.0 - rate)))
+            self.weights.score["bias"].fill_(log_odds)
+            if self.weights.ranker is not None:
+                self.weights.ranker.head.bias.fill_(log_odds)
 
     def predict(self, rows: range, weights: str, caches: str, ranks: bool = False,
                 progress: Callable = lambda batches: batches) -> Predictions:
@@ -154,10 +164,13 @@ class Stream:
             if switch not in ("frozen", "streaming"):
                 raise InvalidInput(f"a switch is frozen or streaming, not {switch!r}")
         logits, positions = [], []
+        caches_read = any((self.parts.cross, self.parts.cascade, self.parts.rates))
+        lasting = weights == "frozen" and (caches == "frozen" or not caches_read)
+        item_vectors = self.item_vectors() if ranks and lasting else None
         for start in progress(self._starts(rows)):
             stop = min(start + self.settings.batch, rows.stop)
             if ranks:
-                positions.append(self.rank_positives(start, stop))
+                positions.append(self.rank_positives(start, stop, item_vectors))
             logits.append(self.step(start, stop, learn=weights == "streaming", write=caches == "streaming"))
         empty = np.zeros(0)
         return Predictions(self.log.label[rows.start:rows.stop], np.concatenate(logits) if logits else empty,
@@ -206,15 +219,18 @@ class Stream:
         with torch.no_grad():
             return self._item_vectors(rows, self._item_features(rows))
 
-    def rank_positives(self, start: int, stop: int) -> np.ndarray:
-        """The place of each positive of the batch among all items that its user had no positive with before."""
+    def rank_positives(self, start: int, stop: int, item_vectors: Optional[torch.Tensor] = None) -> np.ndarray:
+        """The place of each positive of the batch among all items that its user had no positive with before.
+
+        `item_vectors` saves computing them, where neither weights nor caches move."""
         chosen = start + np.flatnonzero(self.log.label[start:stop])
         if len(chosen) == 0:
             return np.zeros(0, dtype=np.int64)
         batch = self.read(start, stop)
         with torch.no_grad():
             user_vectors, _ = self.score(batch)
-            scores = (user_vectors[torch.from_numpy(chosen - start)] @ self.item_vectors().T).numpy()
+            item_vectors = self.item_vectors() if item_vectors is None else item_vectors
+            scores = (user_vectors[torch.from_numpy(chosen - start)] @ item_vectors.T).numpy()
         targets = self.log.item[chosen]
         target_scores = scores[np.arange(len(chosen)), targets].copy()
         for row, user in enumerate(self.log.user[chosen]):

@@ -31,8 +31,12 @@ class Grid:
     values: dict[str, tuple]
 
 
-# In this order; `switches` whose figure decides.
+# The switches and the figure that decide, and the grids in their order.
 GRIDS = {
+    "synthetic, logistic": ("FS", "auc", (
+        Grid("dssm", {"hidden": ((128, 64), (32,), ())}),
+        Grid("dssm", {"embedding_rate": (0.03, 0.1)}),
+        Grid("dssm+cts", {"hidden": ((128, 64), (32,), ())}))),
     "logistic": ("FS", "auc", (
         Grid("dssm", {"embedding_rate": (0.01, 0.03, 0.1)}),
         Grid("dssm", {"embedding_deviation": (0.01, 0.05)}),
@@ -45,7 +49,9 @@ GRIDS = {
         Grid("dssm+cts", {"item_alpha": (0.8, 0.98)}))),
 }
 # The first grid starts from here; smaller initial embeddings suit ids that no event has trained yet.
-START = {"logistic": {"embedding_deviation": 0.01}, "retrieval": {"embedding_deviation": 0.01, "embedding_rate": 0.03}}
+START = {"synthetic, logistic": {"embedding_deviation": 0.1, "embedding_rate": 0.1, "dimension": 16, "base_rate_bias": True},
+         "logistic": {"embedding_deviation": 0.01},
+         "retrieval": {"embedding_deviation": 0.01, "embedding_rate": 0.03}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,14 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     log = read_log(arguments.data, arguments.directory, TUNING_DATA_SEED if arguments.data == "synthetic" else None)
-    deciding, figure, grids = GRIDS[arguments.objective]
+    special = f"{arguments.data}, {arguments.objective}"
+    name = special if special in GRIDS else arguments.objective
+    deciding, figure, grids = GRIDS[name]
     seeds = TUNING_MODEL_SEEDS[:arguments.seeds]
     lines = [f"# Tuning on {arguments.data}, {arguments.objective}", "",
              f"    python -m belfry_models tune --data {arguments.data} --objective {arguments.objective} "
              f"--seeds {arguments.seeds}", "",
              f"{log.description}. Trained on the first 70 % of the rows, scored on the 10 % after them; tuning seeds "
              f"{', '.join(map(str, seeds))}. {figure} under {deciding} decides, and a grid's best is kept for the next.", ""]
-    chosen = dict(START[arguments.objective])
+    chosen = dict(START[name])
     for grid in grids:
         lines += [f"## {grid.model}, with {json.dumps(chosen)}", "",
                   "| " + " | ".join(grid.values) + f" | {figure}, FS | {figure}, SS |", "|---" * (len(grid.values) + 2) + "|"]

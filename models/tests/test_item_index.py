@@ -48,7 +48,7 @@ def test_fewer_items_than_k_and_only_the_eligible():
 
 @pytest.mark.parametrize("factory, kind, holds", [
     ("Flat", "flat", True), ("HNSW16", "hnsw", True), ("HNSW16,Flat", "hnsw", True), ("IVF20,Flat", "ivf_flat", True),
-    ("HNSW16,SQ8", "hnsw", False)])
+    ("HNSW16,None", "hnsw", False)])
 @pytest.mark.parametrize("metric", ["ip", "l2"])
 def test_every_factory_reaches_its_recall_and_repeats_its_bytes(factory, kind, holds, metric):
     vectors, queries = drawn(3000, 24, 1), drawn(40, 24, 2)
@@ -79,7 +79,7 @@ def test_inner_products_over_unequal_norms_need_distances_to_link_by():
 
 
 def test_what_cannot_be_built_is_refused():
-    for factory in ("PQ8", "HNSW", "IVF10,SQ8", "Flat,IDMap", ""):
+    for factory in ("PQ8", "HNSW", "HNSW16,SQ8", "IVF10,SQ8", "Flat,IDMap", ""):
         with pytest.raises(InvalidInput, match="factory"):
             IndexPlan(factory)
     with pytest.raises(InvalidInput, match="cannot fill"):

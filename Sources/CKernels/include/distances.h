@@ -23,7 +23,8 @@ int belfry_has_instruction_set(int instruction_set);
 int belfry_best_instruction_set(void);
 
 /// Scores of rows of float32 vectors. One (query, row) pair has the same bits from any of the three functions of a
-/// scorer: each row has its own sum over 16 lanes, and the lanes are added in one fixed order.
+/// scorer: each row has its own sum over 16 lanes, and the lanes are added in one fixed order. A score of 0 is +0, never
+/// -0.
 typedef struct belfry_scorer {
     /// The score of one row. - query, row: (dimension).
     float (*one)(const float *query, const float *row, size_t dimension);

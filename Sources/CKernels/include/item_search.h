@@ -40,24 +40,19 @@ typedef struct belfry_lists {
     const belfry_scorer *scorer;
 } belfry_lists;
 
-/// A row with its score. Of two hits the one with the higher score is better, of equal ones the lower row.
-typedef struct belfry_hit {
-    float score;
-    uint32_t row;
-} belfry_hit;
-
-/// What a search writes, owned by one worker and reused. Nothing here is cleared per query.
+/// What a search writes, owned by one worker and reused. Nothing here is cleared per query. Hits are ranked by score, of
+/// equal scores the lower row first; in the heaps a hit is one 64-bit number in that order.
 typedef struct belfry_search_scratch {
     uint16_t *marks;          // (items): the epoch in which a row was last seen; zeros at first
     uint16_t epoch;           // 0 at first
-    belfry_hit *candidates;   // (items + 1): rows that are seen and not expanded, a heap with the best on top.
+    uint64_t *candidates;     // (items + 1): rows that are seen and not expanded, a heap with the best on top.
                               // A row is seen once, so it cannot overflow
-    belfry_hit *collected;    // (capacity): the best rows that are not excluded, a heap with the worst on top
+    uint64_t *collected;      // (capacity): the best rows that are not excluded, a heap with the worst on top
     size_t capacity;          // at least max(ef, k), or the number of items if that is less
     uint32_t *links;          // (link_capacity): the links of one row that are not seen yet
     float *link_scores;       // (link_capacity)
     size_t link_capacity;     // at least the most links a row has on one level, and BELFRY_SCAN_BLOCK
-    belfry_hit *probes;       // (lists): a heap of lists by the scores of their centroids
+    uint64_t *probes;         // (lists): a heap of lists by the scores of their centroids
     uint32_t *rows;           // (capacity): the result's rows, best first
     float *scores;            // (capacity): the result's scores
     size_t scored;            // how many items the last search scored

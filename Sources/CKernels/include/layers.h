@@ -28,6 +28,9 @@ void belfry_gate(
 void belfry_layer_norm(
     const float *weight, const float *bias, const float *x, size_t size, float epsilon, float *y);
 
+/// The sum of squares.
+float belfry_squared_norm(const float *x, size_t size);
+
 /// Divides by max(norm, 1e-12) in place.
 void belfry_l2_normalise(float *x, size_t size);
 

@@ -34,7 +34,11 @@ DEVICES = ("phone", "tablet", "desktop")
 
 @dataclass(frozen=True)
 class Generator:
-    """The parameters of a log. The defaults are the ones that results are reported on."""
+    """The parameters of a log. The defaults are the ones that results are reported on.
+
+    They are the second ones. With a passing weight of 2.5 no model learned anything of either taste from 13,000 clicks
+    (results/README.md has the figures); 5 was chosen by computing alone, before a model was trained on it.
+    """
 
     users: int = 800
     items: int = 300
@@ -44,13 +48,13 @@ class Generator:
     click_rate: float = 0.08
     interest_days: float = 3.0  # mean life of a passing taste
     lasting_weight: float = 1.5
-    passing_weight: float = 2.5
+    passing_weight: float = 5.0
     popularity_deviation: float = 0.5
     user_deviation: float = 0.3
     activity_deviation: float = 0.7  # of the logarithm of how much a user sees
     budget_deviation: float = 0.8  # of the logarithm of how often an ad is shown
     slot_weights: tuple[float, ...] = (0.0, -0.4, -0.8, -1.2)
-    seed: int = 101
+    seed: int = 201
 
     def generate(self) -> Log:
         """Draws everything from `seed`; the same parameters give the same log."""
