@@ -1,4 +1,5 @@
 public import Memory
+internal import Towers
 
 /// A decoded `/v1/embed` request: one user, or a batch. Its texts point into the parser that decoded it.
 public struct EmbedQuery {
@@ -20,13 +21,21 @@ public struct EmbedQuery {
     /// Creates the defaults.
     public init() {}
 
-    /// Back to the defaults, keeping the memory.
+    /// A user of a batch with more values than these gives their memory back: 256 users that each keep what one
+    /// request may hold would be 100 MB a worker. 24 bytes a value; the first user keeps all.
+    private static let keptValueCount = 1024
+
+    /// Back to the defaults, keeping the memory of users of ordinary size.
     public mutating func removeAll() {
         requestID = nil
         model = nil
         isBatch = false
         for index in 0..<userCount {
-            users[index].removeAll()
+            if index > 0 && users[index].features.values.capacity > EmbedQuery.keptValueCount {
+                users[index] = UserQuery()
+            } else {
+                users[index].removeAll()
+            }
         }
         userCount = 0
         requiredSpaceID = nil

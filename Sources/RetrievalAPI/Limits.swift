@@ -1,8 +1,9 @@
 /// What a request may hold. A well-formed request beyond one of these is a 422 that names the field and the limit;
 /// a body beyond `bodyByteCount` is a 413. What a connection may do stands in `HTTPLimits`.
 ///
-/// A worker's buffers grow to what these allow and stay, so each is also a bound on memory: at worst about 1 MB of
-/// features and ids per worker.
+/// A worker's buffers grow to what these allow and stay, so each is also a bound on memory. Of a worker's decoder and
+/// queries at worst: 1 MB of features and ids, 10 MB of a batch's users, and for each byte of the longest body 14 bytes
+/// of parser and 16 to find keys that stand twice.
 public enum Limits {
     /// Four times a request that uses every limit below (10,000 ids to exclude are 250 KB).
     public static let bodyByteCount = 1 << 20

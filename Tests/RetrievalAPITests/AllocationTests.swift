@@ -4,6 +4,7 @@ import JSON
 import Memory
 import Retrieval
 import RetrievalAPI
+import Synchronization
 import Testing
 import Towers
 
@@ -91,6 +92,28 @@ import Towers
             }
             #expect(count == 0)
         }
+    }
+}
+
+/// The whole line from exchange to reply, on the worker's own thread.
+@Suite(.enabled(if: belfry_counts_allocations() == 1 && isOptimised)) struct AnswerAllocationTests {
+    @Test(
+        arguments: ["cs3-one-cycle", "cs3-three-cycles", "cross-only", "cascade-only"],
+        [#""k":100"#, #""k":500,"format":"columns","exclude":["1","2","3"]"#, #""search":{"exact":true}"#])
+    func answeringAllocatesNothing(fixture: String, more: String) throws {
+        let counts = Mutex<[Int]>([])
+        let serving = try Serving(fixture) { handler in
+            { exchange in
+                let before = belfry_allocation_count()
+                handler.handle(exchange)
+                let count = belfry_allocation_count() - before
+                counts.withLock { $0.append(count) }
+            }
+        }
+        let body = try serving.warmup(more)
+        // On one connection: a new one may take another exchange, which has memory to grow.
+        #expect(try serving.post("/v1/retrieve", body, times: 5).allSatisfy { $0 == 200 })
+        #expect(counts.withLock { $0.suffix(2) } == [0, 0])
     }
 }
 

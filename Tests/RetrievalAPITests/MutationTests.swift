@@ -6,7 +6,7 @@ import Testing
 import Towers
 
 /// Whatever the bytes are, a decoder gives a query within the limits or an error with a status; the same seed makes
-/// the same requests. `Fuzz/` runs the same property with libFuzzer.
+/// the same requests.
 @Suite struct MutationTests {
     let seeds: [(Endpoint, String)] = [
         (

@@ -33,6 +33,17 @@ import Towers
         #expect(query.isBatch && query.userCount == 0)
     }
 
+    @Test func givesBackTheMemoryOfHugeUsers() throws {
+        let decoder = try RequestDecoder(maximumBodyByteCount: 1 << 20)
+        var query = EmbedQuery()
+        let values = Array(repeating: "1", count: 4000).joined(separator: ",")
+        let huge = #"{"user":{"features":{"a":[\#(values)]}}}"#
+        try Body(#"{"requests":[\#(huge),\#(huge)]}"#).lend { try decoder.decodeEmbed($0, into: &query) }
+        try Body(#"{"requests":[{"user":{}}]}"#).lend { try decoder.decodeEmbed($0, into: &query) }
+        #expect(query.users[0].features.values.capacity >= 4000)
+        #expect(query.users[1].features.values.capacity == 0)
+    }
+
     @Test(
         arguments: [
             (#"{}"#, .missingField(field: "/user")),

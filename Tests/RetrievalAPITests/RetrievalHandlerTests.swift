@@ -12,23 +12,12 @@ import Towers
     /// A graph over numbered items, users by name, cross and cascade vectors.
     let serving = try! Serving("cs3-one-cycle")
 
-    /// The request of the first golden line, a known user's, with other members appended.
-    func golden(_ more: String = "", of serving: Serving? = nil) throws -> String {
-        let path = (serving ?? self.serving).snapshot.path
-        let line = try String(contentsOfFile: "\(path)/warmup.jsonl", encoding: .utf8)
-            .split(separator: "\n")[0]
-        let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
-        let parts = try ["user", "context"].compactMap { name in
-            try object[name].map { value in
-                let json = try JSONSerialization.data(withJSONObject: value)
-                return "\"\(name)\":\(String(decoding: json, as: UTF8.self))"
-            }
-        }
-        return "{\(parts.joined(separator: ","))\(more.isEmpty ? "" : ",")\(more)}"
+    func warmup(_ more: String = "") throws -> String {
+        try serving.warmup(more)
     }
 
     @Test func retrievesRowsAndColumns() throws {
-        let rows = try serving.post("/v1/retrieve", golden(#""k":50,"request_id":"r-7""#))
+        let rows = try serving.post("/v1/retrieve", warmup(#""k":50,"request_id":"r-7""#))
         #expect(rows.status == 200)
         #expect(rows.headers["content-type"] == "application/json")
         #expect(try rows.member("request_id").string() == "r-7")
@@ -36,7 +25,7 @@ import Towers
         #expect(try rows.member("snapshot").member("space_id").string() == serving.snapshot.manifest.spaceID)
         #expect(try rows.member("snapshot").member("model").string() == "default")
         #expect(try rows.member("degraded").elements().isEmpty)
-        let columns = try serving.post("/v1/retrieve", golden(#""k":50,"format":"columns""#))
+        let columns = try serving.post("/v1/retrieve", warmup(#""k":50,"format":"columns""#))
         #expect(try columns.root?.optionalMember("request_id") == nil)
         let (ids, scores) = try rows.hits()
         #expect(ids.count == 50 && Set(ids).count == 50)
@@ -45,17 +34,17 @@ import Towers
     }
 
     @Test func defaultsAndExcludes() throws {
-        let first = try serving.post("/v1/retrieve", golden(#""search":{"exact":true}"#)).hits()
+        let first = try serving.post("/v1/retrieve", warmup(#""search":{"exact":true}"#)).hits()
         #expect(first.ids.count == 100)
         let excluded = first.ids.prefix(3)
-        let body = try golden(
+        let body = try warmup(
             #""k":97,"search":{"exact":true},"exclude":["\#(excluded[0])",\#(excluded[1]),"\#(excluded[2])","no such"]"#
         )
         #expect(try serving.post("/v1/retrieve", body).hits().ids == Array(first.ids.dropFirst(3)))
     }
 
     @Test func coldUsersAreServed() throws {
-        let known = try serving.post("/v1/retrieve", golden())
+        let known = try serving.post("/v1/retrieve", warmup())
         let unknown = try serving.post("/v1/retrieve", #"{"user":{"id":"nobody knows me"}}"#)
         let nameless = try serving.post("/v1/retrieve", #"{"user":{}}"#)
         #expect(try !known.member("cold_start").boolean())
@@ -64,7 +53,7 @@ import Towers
     }
 
     @Test func moreThanThereAreGivesAll() throws {
-        let reply = try serving.post("/v1/retrieve", golden(#""k":10000"#))
+        let reply = try serving.post("/v1/retrieve", warmup(#""k":10000"#))
         #expect(try reply.hits().ids.count == serving.snapshot.items.count)
     }
 
@@ -79,7 +68,7 @@ import Towers
         #expect(try reply.member("ef_used").integer() == 77)
         #expect(try reply.member("caches_hit").strings() == [])
         #expect(try reply.member("features_ignored").strings() == ["nonsense", "more nonsense"])
-        let known = try serving.post("/v1/retrieve", golden(#""explain":true,"search":{"exact":true}"#))
+        let known = try serving.post("/v1/retrieve", warmup(#""explain":true,"search":{"exact":true}"#))
         #expect(try known.member("caches_hit").strings() == ["cross", "cascade"])
         #expect(try known.member("items_scored").integer() == serving.snapshot.items.count)
         #expect(try known.root?.optionalMember("ef_used") == nil)
@@ -88,11 +77,11 @@ import Towers
     }
 
     @Test func embedsOneAndMany() throws {
-        let one = try serving.post("/v1/embed", golden(#""request_id":"e""#))
+        let one = try serving.post("/v1/embed", warmup(#""request_id":"e""#))
         let embedding = try one.member("embeddings").elements()[0].numbers()
         #expect(embedding.count == serving.snapshot.manifest.dimension)
         #expect(try one.member("request_id").string() == "e")
-        let many = try serving.post("/v1/embed", #"{"requests":[{"user":{}},\#(try golden())]}"#)
+        let many = try serving.post("/v1/embed", #"{"requests":[{"user":{}},\#(try warmup())]}"#)
         let results = try many.member("results").elements()
         #expect(results.count == 2)
         #expect(try results[0].member("cold_start").boolean() && !results[1].member("cold_start").boolean())
@@ -103,9 +92,9 @@ import Towers
     @Test(arguments: ["cs3-one-cycle", "plain", "cs3-three-cycles", "cross-only", "cascade-only"])
     func scoresAreThoseOfRetrieve(fixture: String) throws {
         let serving = try Serving(fixture)
-        let (ids, scores) = try serving.post("/v1/retrieve", golden(#""k":20"#, of: serving)).hits()
+        let (ids, scores) = try serving.post("/v1/retrieve", serving.warmup(#""k":20"#)).hits()
         let list = ids.map { "\"\($0)\"" }.joined(separator: ",")
-        let reply = try serving.post("/v1/score", golden(#""items":[\#(list),"no such item"]"#, of: serving))
+        let reply = try serving.post("/v1/score", serving.warmup(#""items":[\#(list),"no such item"]"#))
         #expect(try reply.member("ids").strings() == ids + ["no such item"])
         let scored = try reply.member("scores").elements()
         #expect(try scored.dropLast().map { try $0.number() } == scores)

@@ -12,15 +12,18 @@ final class Serving {
     let readiness = Readiness()
     private let server: HTTPServer
 
-    init(_ fixture: String) throws {
+    /// `wrap` may put something around the handler, on the worker's thread.
+    init(
+        _ fixture: String,
+        wrap: @escaping @Sendable (RetrievalHandler) -> (Exchange) -> Void = { handler in { handler.handle($0) } }
+    ) throws {
         let files = try SnapshotFiles(path: try Fixtures.path(fixture))
         try files.verify()
         let snapshot = try Snapshot(loading: files)
         self.snapshot = snapshot
         let readiness = readiness
         server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { _ in
-            let handler = RetrievalHandler(snapshot: snapshot, readiness: readiness)
-            return { exchange in handler.handle(exchange) }
+            wrap(RetrievalHandler(snapshot: snapshot, readiness: readiness))
         }
         try server.start()
         readiness.set(true)
@@ -28,6 +31,31 @@ final class Serving {
 
     deinit {
         server.stop()
+    }
+
+    /// The first request of the snapshot's warm-up, a known user's, with other members than its own appended.
+    func warmup(_ more: String = "") throws -> String {
+        let line = try String(contentsOfFile: "\(snapshot.path)/warmup.jsonl", encoding: .utf8).split(separator: "\n")[
+            0]
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+        let parts = try ["user", "context"].compactMap { name in
+            try object[name].map { value in
+                let json = try JSONSerialization.data(withJSONObject: value)
+                return "\"\(name)\":\(String(decoding: json, as: UTF8.self))"
+            }
+        }
+        return "{\((parts + (more.isEmpty ? [] : [more])).joined(separator: ","))}"
+    }
+
+    /// Sends the same request several times on one connection; the replies' statuses.
+    func post(_ path: String, _ body: String, times: Int) throws -> [Int] {
+        let connection = try Connection(port: UInt16(server.boundAddress!.port!), timeout: 10)
+        let message = Data(
+            "POST \(path) HTTP/1.1\r\nHost: belfry\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)".utf8)
+        return try (0..<times).map { _ in
+            connection.write(message)
+            return try connection.readReply().status
+        }
     }
 
     /// Sends a request and holds path, method, status and the reply's shape to openapi.json.
