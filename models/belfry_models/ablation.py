@@ -59,7 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.seeds <= len(available):
         raise InvalidInput(f"--seeds is from 1 to {len(available)}: seeds.py holds no more")
     document = {
-        "command": f"python -m belfry_models ablation --data {arguments.data} --seeds {arguments.seeds}",
+        "command": f"python -m belfry_models ablation --data {arguments.data} --seeds {arguments.seeds} "
+                   f"--switches {' '.join(arguments.switches)}",
         "data": [], "model_seeds": MODEL_SEEDS[:arguments.seeds],
         "data_seeds": DATA_SEEDS[:arguments.seeds] if synthetic else None,
         "settings": {objective: asdict(settings_for(arguments.data, objective)) for objective in arguments.objectives},
