@@ -59,7 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.seeds <= len(available):
         raise InvalidInput(f"--seeds is from 1 to {len(available)}: seeds.py holds no more")
     document = {
-        "command": f"python -m belfry_models ablation --data {arguments.data} --seeds {arguments.seeds}",
+        "command": f"python -m belfry_models ablation --data {arguments.data} --seeds {arguments.seeds} "
+                   f"--switches {' '.join(arguments.switches)}",
         "data": [], "model_seeds": MODEL_SEEDS[:arguments.seeds],
         "data_seeds": DATA_SEEDS[:arguments.seeds] if synthetic else None,
         "settings": {objective: asdict(settings_for(arguments.data, objective)) for objective in arguments.objectives},
@@ -185,7 +186,7 @@ def render(document: dict, arguments: argparse.Namespace) -> str:
     lines += [f"* {description}." for description in document["data"]]
     lines += [f"* Model seeds {_list(document['model_seeds'])}"
               + (f", data seeds {_list(document['data_seeds'])}" if document["data_seeds"] else "")
-              + "; mean ± standard deviation over seeds; training time in seconds of one core (CPU time).",
+              + "; mean ± standard deviation over seeds; training in seconds of one core (CPU time), by the logistic + the retrieval objective.",
               "* AUC, LogLoss and NE (normalised entropy) by the logistic objective, Recall@K by the retrieval objective "
               "among all items that the user had no positive with before.",
               "* " + ", ".join(f"{name} {version}" for name, version in document["versions"].items()) + ".", ""]
@@ -199,7 +200,8 @@ def render(document: dict, arguments: argparse.Namespace) -> str:
                 continue
             seconds = [values_of([row for row in rows if row["objective"] == objective], model, switch, "train_seconds")
                        for objective in arguments.objectives]
-            times = " + ".join(f"{each.mean():.0f}" for each in seconds if len(each))
+            times = " + ".join(f"{each.mean():.0f}" if len(each) else "–" for each in seconds)
+            times = times if any(map(len, seconds)) else ""
             lines.append(f"| {model} | " + " | ".join(cells) + f" | {times} |")
         lines.append("")
     lines += ["## Differences to dssm, Welch's t test", "", "| switches | figure | model | difference | t | df | p |",

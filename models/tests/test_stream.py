@@ -156,8 +156,9 @@ def test_permuted_labels_teach_nothing_and_the_canary_shows():
         for weights in ("frozen", "streaming"):
             predictions = stream.copy().predict(split.test, weights, "streaming")
             assert abs(auc(labels, predictions.logits) - 0.5) <= 3.0 * error, (model, weights)
-    # Fast settings: the leak is a product of two towers' outputs, which takes some steps to be found.
-    canary = Stream(log, "dssm+cts", replace(SETTINGS, batch=16, dense_rate=0.01), seed=1, leak=True)
+    # Decays and a depth by which the leak is found in the few steps of a small log.
+    settings = replace(SETTINGS, batch=8, hidden=(), embedding_deviation=0.1, user_alpha=0.5, item_alpha=0.5)
+    canary = Stream(log, "dssm+cts", settings, seed=1, leak=True)
     canary.learn(split.fit)
     predictions = canary.predict(split.test, "frozen", "streaming")
     assert auc(labels, predictions.logits) > 0.55
