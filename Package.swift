@@ -88,11 +88,11 @@ let package = Package(
             name: "TestSupport", dependencies: [.product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/TestSupport", swiftSettings: swift),
         tests("MemoryTests", ["Memory"]),
-        tests("JSONTests", ["JSON", "Memory"]),
+        tests("JSONTests", ["JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
-        tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory"]),
+        tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
         tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(

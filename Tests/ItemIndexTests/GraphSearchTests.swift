@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ItemIndex
@@ -109,7 +110,7 @@ import Testing
         let (index, _) = try loadedIndex("HNSW12", .innerProduct, items, efConstruction: 60)
         let scratch = SearchScratch(for: index)
         let excluded = RowSet(rowCount: 2000)
-        var generator = Generator(seed: 9)
+        var generator = SeededRandom(seed: 9)
         var whole = 0.0
         for share in [0.0, 0.1, 0.5, 0.9] {
             excluded.removeAll()

@@ -1,29 +1,8 @@
 import CFaiss
 import Foundation
+import TestSupport
 
 @testable import ItemIndex
-
-/// A small generator whose numbers are the same on every machine and in every run (SplitMix64).
-struct Generator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
-    /// About normal: the sum of twelve uniform numbers, less six.
-    mutating func normal() -> Float {
-        (0..<12).reduce(Float(-6)) { sum, _ in sum + Float.random(in: 0..<1, using: &self) }
-    }
-}
 
 /// Row-major float32 vectors.
 struct Vectors {
@@ -36,14 +15,14 @@ struct Vectors {
     }
 
     static func random(_ count: Int, _ dimension: Int, seed: UInt64) -> Vectors {
-        var generator = Generator(seed: seed)
+        var generator = SeededRandom(seed: seed)
         return Vectors(dimension: dimension, values: (0..<count * dimension).map { _ in generator.normal() })
     }
 
     /// Points close around a few centres, where a graph is harder to walk than among random ones.
     static func clustered(_ count: Int, _ dimension: Int, clusters: Int, seed: UInt64) -> Vectors {
         let centres = random(clusters, dimension, seed: 77)
-        var generator = Generator(seed: seed)
+        var generator = SeededRandom(seed: seed)
         var values: [Float] = []
         for _ in 0..<count {
             let centre = Int.random(in: 0..<clusters, using: &generator)

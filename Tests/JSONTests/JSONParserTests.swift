@@ -1,5 +1,6 @@
 import JSON
 import Memory
+import TestSupport
 import Testing
 
 @Suite struct JSONParserTests {
@@ -149,7 +150,7 @@ import Testing
             #"[1,[2,[3,{"a":"\u00e9\ud83d\ude00é😀","b":""}]],{}, [], "x\ny", 18446744073709551615]"#,
         ].map { Array($0.utf8) }
         let tokens = Array(#"{}[]:,"\u0eE+-.19tfn "#.utf8) + [0x00, 0x0a, 0xc3, 0xa9, 0xed, 0xff]
-        var generator = SplitMix64(state: 7)
+        var generator = SeededRandom(seed: 7)
         var parser = try JSONParser(capacity: 4096, maximumDepth: 4)
         var refused = 0
         for round in 0..<50_000 {
@@ -176,18 +177,5 @@ import Testing
             }
         }
         #expect(refused > 20_000)
-    }
-}
-
-/// Steele, Lea, Flood: a generator whose sequence is the same everywhere.
-struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -1,5 +1,6 @@
 import JSON
 import Memory
+import TestSupport
 import Testing
 
 @Suite struct JSONWriterTests {
@@ -35,7 +36,7 @@ import Testing
     }
 
     @Test func everyFloatReadsBack() throws {
-        var generator = SplitMix64(state: 1)
+        var generator = SeededRandom(seed: 1)
         for _ in 0..<200_000 {
             let value = Float(bitPattern: UInt32(truncatingIfNeeded: generator.next()))
             guard value.isFinite else { continue }
@@ -45,7 +46,7 @@ import Testing
     }
 
     @Test func everyDoubleReadsBackThroughTheParser() throws {
-        var generator = SplitMix64(state: 2)
+        var generator = SeededRandom(seed: 2)
         var parser = try JSONParser(capacity: 64, maximumDepth: 1)
         var values = (0..<200_000).map { _ in Double(bitPattern: generator.next()) }.filter(\.isFinite)
         // Whole numbers around the ends of what integers can hold, where a text without exponent would be one.

@@ -2,6 +2,7 @@ import JSON
 import Memory
 import Retrieval
 import RetrievalAPI
+import TestSupport
 import Testing
 import Towers
 
@@ -29,7 +30,7 @@ import Towers
         ":", "\"k\":0", "\"id\":\"x\"", "\\u0000", "\\ud800", "\u{0}", "\"filter\":{}", "[[[[[[[[[[[[[[[[[", "}}",
     ].map { Array($0.utf8) }
 
-    func mutate(_ bytes: inout [UInt8], _ generator: inout SplitMix64) {
+    func mutate(_ bytes: inout [UInt8], _ generator: inout SeededRandom) {
         for _ in 0..<[0, 1, 1, 1, 2, 4].randomElement(using: &generator)! {
             let at = Int.random(in: 0...bytes.count, using: &generator)
             switch Int.random(in: 0..<6, using: &generator) {
@@ -77,7 +78,7 @@ import Towers
         var retrieval = RetrievalQuery()
         var embedding = EmbedQuery()
         var score = ScoreQuery()
-        var generator = SplitMix64(state: 42)
+        var generator = SeededRandom(seed: 42)
         var accepted = 0
         var statuses: [Int: Int] = [:]
         for round in 0..<20_000 {
@@ -124,18 +125,5 @@ import Towers
         for status in [400, 404, 422, 501] {
             #expect(statuses[status, default: 0] > 20, "\(statuses)")
         }
-    }
-}
-
-/// Steele, Lea, Flood: a generator whose sequence is the same everywhere.
-struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -1,19 +1,16 @@
 import Foundation
+import TestSupport
 
-/// Random damage that is the same on every run: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+/// Random damage that is the same on every run.
 struct Mutator: RandomNumberGenerator {
-    private var state: UInt64
+    private var random: SeededRandom
 
     init(seed: UInt64) {
-        state = seed
+        random = SeededRandom(seed: seed)
     }
 
     mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
+        random.next()
     }
 
     /// How many mutations a test makes.

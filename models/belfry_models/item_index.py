@@ -2,8 +2,7 @@
 recall against exact search.
 
     plan = IndexPlan("HNSW24,Flat")
-    index = build_index(vectors, "ip", plan)
-    search, recall = choose_search(index, vectors, queries, "ip", plan)      # {"ef": 128}, 0.981
+    index, search, recall = build_best_index(vectors, queries, "ip", plan)      # ..., {"ef": 128}, 0.981
 """
 
 from __future__ import annotations
@@ -55,7 +54,34 @@ class IndexPlan:
         return {"flat": {}, "hnsw": {"ef": effort}, "ivf_flat": {"nprobe": effort}}[self.kind]
 
 
-def build_index(vectors: numpy.ndarray, metric: str, plan: IndexPlan) -> faiss.Index:
+def build_best_index(vectors: numpy.ndarray, queries: numpy.ndarray, metric: str,
+                     plan: IndexPlan) -> Tuple[faiss.Index, Dict[str, int], float]:
+    """An index, its default search parameters, and the recall against exact search that the queries have with them.
+
+    A graph for inner products over vectors of unequal norm is built twice, linked by inner products and by distances, because
+    neither way is the better one: over 5,000 normal vectors of 24 dimensions the recall at 100 with ef 128 is .98 and .85, over
+    the 2,000 items of a drawn model, which share a direction, .41 and .96. The cheaper one to search is taken.
+    """
+    norms = numpy.linalg.norm(vectors, axis=1)
+    is_ambiguous = plan.kind == "hnsw" and metric == "ip" and len(norms) > 0 and norms.max() - norms.min() > 1e-3 * norms.max()
+    best, refusal = None, None
+    for by_distance in (False, True) if is_ambiguous else (False,):
+        index = build_index(vectors, metric, plan, by_distance)
+        try:
+            search, recall = choose_search(index, vectors, queries, metric, plan)
+        except InvalidInput as error:
+            refusal = error
+            continue
+        cost = (*search.values(), -recall)
+        if best is None or cost < best[0]:
+            best = (cost, index, search, recall)
+    if best is None:
+        raise refusal
+    return best[1:]
+
+
+def build_index(vectors: numpy.ndarray, metric: str, plan: IndexPlan, by_distance: bool = False) -> faiss.Index:
+    """An index over the vectors; `by_distance` says how a graph for inner products is linked."""
     count, dimension = vectors.shape
     measure = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
     index = faiss.index_factory(dimension, plan.factory.replace(",None", ",Flat"), measure)
@@ -69,7 +95,7 @@ def build_index(vectors: numpy.ndarray, metric: str, plan: IndexPlan) -> faiss.I
     try:
         if not index.is_trained:
             index.train(vectors)
-        if plan.kind == "hnsw" and metric == "ip":
+        if plan.kind == "hnsw" and metric == "ip" and by_distance:
             adopt_graph(index, link_by_distance(vectors, index.hnsw.nb_neighbors(1), plan.ef_construction), vectors)
         else:
             index.add(vectors)
@@ -81,9 +107,10 @@ def build_index(vectors: numpy.ndarray, metric: str, plan: IndexPlan) -> faiss.I
 def link_by_distance(vectors: numpy.ndarray, links: int, ef_construction: int) -> faiss.IndexHNSWFlat:
     """A graph for inner products, linked by distances.
 
-    Linked by inner products, every item's neighbours are the few longest vectors, and most items cannot be reached: on
-    20,000 items of unequal norms the recall at 100 is 0.46 with ef 512. One more coordinate, sqrt(longest^2 - norm^2), makes
-    all items equally long, and then the nearest is the one with the largest inner product, as a query has 0 there: 0.97.
+    Linked by inner products, every item's neighbours are the few longest vectors that point its way, and where most items
+    point one way, most of them cannot be reached. One more coordinate, sqrt(longest^2 - norm^2), makes all items equally
+    long, and then the nearest is the one with the largest inner product, as a query has 0 there (Bachrach et al., "Speeding up
+    the Xbox recommender system using a Euclidean transformation for inner-product spaces", RecSys 2014).
     """
     norms = numpy.einsum("ij,ij->i", vectors, vectors, dtype=numpy.float64)
     padding = numpy.sqrt(numpy.maximum(norms.max() - norms, 0)).astype(numpy.float32)

@@ -27,7 +27,7 @@ from .encoding import FeatureEncoder
 from .errors import InvalidInput
 from .feature_schema import IDENTIFIER, require, take_keys
 from .golden import MINIMUM_COUNT, compose_requests, compose_warmup
-from .item_index import RECALL_AT, IndexPlan, adopt_search, build_index, choose_search, write_index
+from .item_index import RECALL_AT, IndexPlan, adopt_search, build_best_index, write_index
 from .json_files import read_json, read_json_lines, write_json, write_json_lines
 from .oracle import Oracle
 from .schema import ModelSpec
@@ -106,11 +106,10 @@ def write_files(draft: Path, id: str, contents: SnapshotContents, plan: IndexPla
     if users is not None:
         write_tensors(draft / "users.safetensors", users.tensors(model), model.space_id)
 
-    index = build_index(vectors, model.metric, plan)
     oracle = contents.oracle()
     golden = compose_requests(contents.requests, model, contents.golden_count)
     queries = [*golden, *compose_warmup(contents.requests, len(contents.requests))]
-    search, recall = choose_search(index, vectors, oracle.embed_all(queries), model.metric, plan)
+    index, search, recall = build_best_index(vectors, oracle.embed_all(queries), model.metric, plan)
     adopt_search(index, search)
     write_index(index, str(draft / "index.faiss"), plan)
     write_json_lines(draft / "golden.jsonl", oracle.answer_all(golden))

@@ -4,7 +4,7 @@ import pytest
 
 from belfry_models.errors import InvalidInput
 from belfry_models.exact_search import find_top
-from belfry_models.item_index import IndexPlan, build_index, choose_search, measure_recall
+from belfry_models.item_index import IndexPlan, build_best_index, build_index, choose_search, measure_recall
 
 
 def drawn(count: int, dimension: int, seed: int) -> numpy.ndarray:
@@ -54,11 +54,10 @@ def test_every_factory_reaches_its_recall_and_repeats_its_bytes(factory, kind, h
     vectors, queries = drawn(3000, 24, 1), drawn(40, 24, 2)
     plan = IndexPlan(factory, ef_construction=60)
     assert (plan.kind, plan.holds_vectors) == (kind, holds)
-    first, second = (build_index(vectors, metric, plan) for _ in range(2))
+    (first, search, recall), (second, _, _) = (build_best_index(vectors, queries, metric, plan) for _ in range(2))
     assert bytes(faiss.serialize_index(first)) == bytes(faiss.serialize_index(second))
     assert first.ntotal == 3000 and first.d == 24
     assert first.metric_type == (faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2)
-    search, recall = choose_search(first, vectors, queries, metric, plan)
     assert set(search) == {"flat": set(), "hnsw": {"ef"}, "ivf_flat": {"nprobe"}}[kind]
     assert recall >= 0.95
     if kind != "flat":
@@ -68,14 +67,18 @@ def test_every_factory_reaches_its_recall_and_repeats_its_bytes(factory, kind, h
         assert measure_recall(read, queries, truth, plan, next(iter(search.values()))) == pytest.approx(recall)
 
 
-def test_inner_products_over_unequal_norms_need_distances_to_link_by():
-    vectors, queries = drawn(3000, 24, 1), drawn(40, 24, 2)
-    plan = IndexPlan("HNSW16,Flat", ef_construction=60)
+@pytest.mark.parametrize("shared_direction, better", [(3.0, True), (0.0, False)])
+def test_the_linking_that_suits_the_vectors_is_taken(shared_direction, better):
+    normal = numpy.random.default_rng(1).standard_normal
+    vectors, queries = (normal((count, 24)).astype(numpy.float32) + numpy.float32(shared_direction) for count in (4000, 40))
+    plan = IndexPlan("HNSW16,Flat", ef_construction=60, recall_floor=0.7)
     truth, _ = find_top(vectors, queries, 100, "ip")
-    plain = faiss.index_factory(24, "HNSW16,Flat", faiss.METRIC_INNER_PRODUCT)
-    plain.add(vectors)
-    assert measure_recall(plain, queries, truth, plan, 256) < 0.9
-    assert measure_recall(build_index(vectors, "ip", plan), queries, truth, plan, 256) > 0.97
+    plain, linked = (measure_recall(build_index(vectors, "ip", plan, by), queries, truth, plan, 128) for by in (False, True))
+    assert (linked > plain + 0.02) == better and (plain > linked + 0.02) == (not better)
+    index, search, recall = build_best_index(vectors, queries, "ip", plan)
+    expected = build_index(vectors, "ip", plan, better)
+    _, expected_recall = choose_search(expected, vectors, queries, "ip", plan)
+    assert recall == expected_recall and recall >= 0.72 and measure_recall(index, queries, truth, plan, search["ef"]) == recall
 
 
 def test_what_cannot_be_built_is_refused():
