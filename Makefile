@@ -13,7 +13,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build test test-long test-swift test-models sanitize lint format libraries training fixtures help
+.PHONY: run build test test-long test-swift test-allocations test-models sanitize lint format libraries training fixtures help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test-long: libraries fixtures
 ## make test-swift   the daemon's tests
 test-swift: libraries fixtures
 	$(SWIFT_TEST)
+
+## make test-allocations  the count of heap allocations per request, which only an optimised build can show
+test-allocations: libraries fixtures
+	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter AllocationTests
 
 ## make test-models  the trainer's tests
 test-models: training

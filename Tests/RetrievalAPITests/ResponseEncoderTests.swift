@@ -11,13 +11,7 @@ import Towers
 
     /// Three items called a"b, é and i7.
     func encoder() throws -> ResponseEncoder {
-        // Never freed: the table points into them.
-        let words = Array(#"a"béi7"#.utf8)
-        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: words.count, alignment: 1)
-        bytes.copyBytes(from: words)
-        let offsets = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 4)
-        _ = offsets.initialize(from: [0, 3, 5, 7])
-        let table = try TextTable(bytes: UnsafeRawBufferPointer(bytes), offsets: UnsafeBufferPointer(offsets))
+        let table = try TextTable(bytes: ItemTexts.words, offsets: ItemTexts.offsets)
         return ResponseEncoder(snapshotID: "2026-11-21", spaceID: "sp\"1", itemIDs: .texts(table))
     }
 
@@ -165,4 +159,20 @@ import Towers
             #expect((400...599).contains(kind.description.status))
         }
     }
+}
+
+/// The ids that the encoders' tables point into: allocated once, never freed, never written again.
+private enum ItemTexts {
+    nonisolated(unsafe) static let words: UnsafeRawBufferPointer = {
+        let text = Array(#"a"béi7"#.utf8)
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: text.count, alignment: 1)
+        bytes.copyBytes(from: text)
+        return UnsafeRawBufferPointer(bytes)
+    }()
+
+    nonisolated(unsafe) static let offsets: UnsafeBufferPointer<UInt64> = {
+        let offsets = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 4)
+        _ = offsets.initialize(from: [0, 3, 5, 7])
+        return UnsafeBufferPointer(offsets)
+    }()
 }
