@@ -27,7 +27,7 @@ build: libraries
 	swift build -c release --product belfry
 
 ## make test         every test, within 30 minutes on two cores
-test: lint test-swift test-models sanitize
+test: lint test-swift test-models sanitize test-allocations
 
 ## make test-long    the random tests with 20 to 50 times the count
 test-long: libraries fixtures
