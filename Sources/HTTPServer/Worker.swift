@@ -201,8 +201,8 @@ final class Worker: @unchecked Sendable {
         rounds = Rounds(sweptAt: now)
     }
 
-    /// Ends connections whose request takes too long to arrive or whose reply too long to leave: libmicrohttpd's
-    /// timeout counts silence only.
+    /// Ends connections whose request takes too long to arrive or whose reply too long to leave (libmicrohttpd's timeout
+    /// counts silence only), and those whose peer is gone.
     ///
     /// Ends at once those that make the loop spin. libmicrohttpd 0.9.75 does not wait for events while a connection's
     /// memory is full of a chunk extension without an end: it can neither use it nor read more, and one such
@@ -222,12 +222,21 @@ final class Worker: @unchecked Sendable {
                 let byteCount = exchange.received.count + exchange.discardedByteCount
                 let isStuck = isSpinning && exchange.stage == .body && byteCount == connection.sweptByteCount
                 connection.sweptByteCount = byteCount
-                if isStuck || now &- exchange.receivedAt > receive { cut(connection) }
-            } else if now &- connection.readySince > idle + receive {
+                if isStuck || now &- exchange.receivedAt > receive || hasHungUp(connection) { cut(connection) }
+            } else if now &- connection.readySince > idle + receive || hasHungUp(connection) {
                 // Longer than silence may last and a request may take: it sends a head byte by byte.
                 cut(connection)
             }
         }
+    }
+
+    /// Whether the peer sends nothing more and everything it sent has been read, so that a request that is not complete never
+    /// will be. libmicrohttpd under edge-triggered epoll can miss a close that comes with the last bytes, and would hold
+    /// the connection until its timeout.
+    private func hasHungUp(_ connection: Connection) -> Bool {
+        var byte: UInt8 = 0
+        let count = recv(connection.socket, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+        return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)
     }
 
     /// Ends a connection in the middle of a request or a reply. The peer sees the end at once. libmicrohttpd hears of it by an
