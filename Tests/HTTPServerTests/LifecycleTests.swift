@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import HTTPServer
 import Memory
@@ -12,7 +13,10 @@ import Testing
         HTTPServer(configuration: HTTPConfiguration(address: address)) { _ in { $0.reply.append("other") } }
     }
 
-    private func temporarySocketPath() -> String { "/tmp/belfry-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))" }
+    private func temporarySocketPath() -> String {
+        FileManager.default.temporaryDirectory
+            .appendingPathComponent("belfry-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))").path
+    }
 
     @Test func picksAFreePort() throws {
         let first = try TestServer(workers: 2)
@@ -91,7 +95,9 @@ import Testing
         for _ in 0..<20 { #expect(try first.client().exchange(info).text == "GET /info query=none x=none") }
         #expect(throws: HTTPServerError.servedAlready(address)) { try server(on: address).start() }
         // Another spelling of the same file.
-        let detour = ListenAddress.unix(path: "/tmp/../tmp/" + path.dropFirst(5))
+        let file = URL(fileURLWithPath: path)
+        let folder = file.deletingLastPathComponent()
+        let detour = ListenAddress.unix(path: "\(folder.path)/../\(folder.lastPathComponent)/\(file.lastPathComponent)")
         #expect(throws: HTTPServerError.servedAlready(detour)) { try server(on: detour).start() }
         first.server.drain(timeout: .seconds(5))
         #expect(access(path, F_OK) != 0)
