@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # libfaiss brings no code for its HNSW visitor threads of its own: one OpenBLAS thread keeps workers from oversubscribing.
 export OPENBLAS_NUM_THREADS := 1
 
-LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libxxhash-dev
+LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libxxhash-dev zlib1g-dev
 # PyPI's torch brings 5.9 GB of CUDA; Debian's is enough. A torch of the user's own in .venv takes precedence.
 TRAINING := python3-torch python3-venv
 PYTHON := .venv/bin/python

@@ -31,6 +31,7 @@ let package = Package(
         .package(
             url: "https://github.com/apple/swift-configuration", from: "1.4.0",
             traits: ["YAML"]),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         // What Swift cannot call, behind C headers.
@@ -67,6 +68,16 @@ let package = Package(
             "RetrievalAPI",
             ["HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
 
+        // The load tester. It shares no code with the server but what reads files, so that it is able to disagree with it.
+        .target(name: "CLinux", cSettings: c),
+        .systemLibrary(name: "CZlib"),
+        library(
+            "LoadTesting",
+            [
+                "CLinux", "CZlib", "JSON", "Memory", "Safetensors",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]),
+
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
 
@@ -75,7 +86,7 @@ let package = Package(
         .executableTarget(
             name: "belfry",
             dependencies: [
-                "HTTPServer", "ItemIndex", "Retrieval", "RetrievalAPI", "SnapshotCheck", "Snapshots",
+                "HTTPServer", "ItemIndex", "LoadTesting", "Retrieval", "RetrievalAPI", "SnapshotCheck", "Snapshots",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -87,6 +98,13 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: [.product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/TestSupport", swiftSettings: swift),
+        // A server that is slow, wrong or gone in known ways, to hold the load tester to.
+        .target(
+            name: "InjectedServer", dependencies: ["CLinux"], path: "Tests/InjectedServer", swiftSettings: swift),
+        .executableTarget(
+            name: "injected-server",
+            dependencies: ["InjectedServer", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Tests/InjectedServerCommand", swiftSettings: swift),
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
@@ -101,7 +119,13 @@ let package = Package(
                 "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI",
                 "Snapshots", "TestSupport", "Towers",
             ]),
-        tests("EndToEndTests", ["TestSupport", "belfry"]),
+        tests(
+            "LoadTestingTests",
+            [
+                "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]),
+        tests("EndToEndTests", ["InjectedServer", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <sched.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/timerfd.h>
+
+// What Swift's Glibc module leaves out of Linux's headers. Everything else is called as it is.
+
+/// Registers or changes what is waited for on a descriptor; -1 with the reason in `errno`.
+int belfry_epoll_set(int epoll, int operation, int descriptor, uint32_t events, uint32_t token);
+
+/// Waits for up to `capacity` events. `events` gets each descriptor's token and what happened.
+/// Returns how many, or -1 with the reason in `errno`.
+struct belfry_event {
+    uint32_t token;
+    uint32_t events;
+};
+int belfry_epoll_wait(int epoll, struct belfry_event *events, int capacity, int timeout_ms);
+
+/// Lets the calling thread's timers expire on time instead of within 50 us.
+void belfry_set_timer_slack(unsigned long nanoseconds);
+
+/// The cores the process may run on, as bits 0 to 63.
+uint64_t belfry_allowed_cores(void);

@@ -1,0 +1,29 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+int belfry_epoll_set(int epoll, int operation, int descriptor, uint32_t events, uint32_t token) {
+    struct epoll_event event = {.events = events, .data = {.u32 = token}};
+    return epoll_ctl(epoll, operation, descriptor, &event);
+}
+
+int belfry_epoll_wait(int epoll, struct belfry_event *events, int capacity, int timeout_ms) {
+    enum { most = 64 };
+    struct epoll_event found[most];
+    int count = epoll_wait(epoll, found, capacity < most ? capacity : most, timeout_ms);
+    for (int index = 0; index < count; index++)
+        events[index] = (struct belfry_event){.token = found[index].data.u32, .events = found[index].events};
+    return count;
+}
+
+void belfry_set_timer_slack(unsigned long nanoseconds) {
+    prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
+}
+
+uint64_t belfry_allowed_cores(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+    uint64_t cores = 0;
+    for (int core = 0; core < 64; core++)
+        if (CPU_ISSET(core, &set)) cores |= (uint64_t)1 << core;
+    return cores;
+}

@@ -1,0 +1,23 @@
+/// What became of a threshold.
+public struct ThresholdResult: Codable, Sendable, Equatable {
+    /// The three ways it can end.
+    public enum Verdict: String, Codable, Sendable {
+        /// It holds.
+        case holds
+        /// It does not: exit status 99.
+        case fails
+        /// It could not be judged, such as a percentile with fewer than 10 samples above it: exit status 3.
+        case unmeasured
+    }
+
+    /// As it was written: `p(99)<5ms`.
+    public var expression: String
+    /// The left side's value, in microseconds where it is a time, else as a fraction or a rate.
+    public var observed: Double?
+    /// The right side's value, in the same unit.
+    public var limit: Double?
+    /// What became of it.
+    public var verdict: Verdict
+    /// Why it could not be judged, or nil.
+    public var reason: String?
+}
