@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <string.h>
+
 int belfry_epoll_set(int epoll, int operation, int descriptor, uint32_t events, uint32_t token) {
     struct epoll_event event = {.events = events, .data = {.u32 = token}};
     return epoll_ctl(epoll, operation, descriptor, &event);
@@ -26,4 +28,8 @@ uint64_t belfry_allowed_cores(void) {
     for (int core = 0; core < 64; core++)
         if (CPU_ISSET(core, &set)) cores |= (uint64_t)1 << core;
     return cores;
+}
+
+const void *belfry_find(const void *text, size_t text_bytes, const void *needle, size_t needle_bytes) {
+    return memmem(text, text_bytes, needle, needle_bytes);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sched.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -24,3 +25,6 @@ void belfry_set_timer_slack(unsigned long nanoseconds);
 
 /// The cores the process may run on, as bits 0 to 63.
 uint64_t belfry_allowed_cores(void);
+
+/// Where `needle` begins in `text`, or NULL.
+const void *belfry_find(const void *text, size_t text_bytes, const void *needle, size_t needle_bytes);
