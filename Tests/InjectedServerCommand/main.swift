@@ -1,3 +1,0 @@
-internal import InjectedServer
-
-_ = InjectedServer()
