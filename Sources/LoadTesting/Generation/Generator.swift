@@ -125,6 +125,8 @@ final class Generator {
     func run(origin: UInt64) {
         self.origin = origin
         belfry_set_timer_slack(1)
+        // From here on no instant of the run is negative.
+        while monotonicNanoseconds() < origin { sched_yield() }
         if closedEnd > 0 { runClosed() } else { runOpen() }
     }
 
@@ -148,7 +150,6 @@ final class Generator {
 
     private func runClosed() {
         messages.withUnsafeBytes { bytes in
-            while monotonicNanoseconds() < origin { wait(until: 0, now: 0) { handle($0, $1, bytes) } }
             while true {
                 var now = monotonicNanoseconds() &- origin
                 let isOver = now >= closedEnd || !progress.isWanted
@@ -234,8 +235,7 @@ final class Generator {
     @inline(__always)
     private func sweepIfDue() {
         let now = monotonicNanoseconds() &- origin
-        // Before the origin the difference wraps.
-        if now >= nextSweep, now < 1 << 63 { sweep(now) }
+        if now >= nextSweep { sweep(now) }
     }
 
     @inline(never)
