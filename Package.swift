@@ -125,7 +125,7 @@ let package = Package(
                 "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("EndToEndTests", ["InjectedServer", "TestSupport", "belfry"]),
+        tests("EndToEndTests", ["InjectedServer", "LoadTesting", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -1,0 +1,80 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import LoadTesting
+
+/// What the load tester draws, and what it says of replies, against the daemon.
+@Suite struct LoadTestRequestsTests {
+    static let snapshots = ["demo"] + Fixtures.all
+
+    private func path(_ snapshot: String) throws -> String {
+        guard snapshot == "demo" else { return try Fixtures.path(snapshot) }
+        return URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("models/demo").path
+    }
+
+    private func replies(_ requests: [LoadRequest], _ daemon: Daemon) throws -> [RunResult.KeptReply] {
+        var kept: [RunResult.KeptReply] = []
+        for (index, request) in requests.enumerated() {
+            let reply = try daemon.post("/v1/retrieve", request.body)
+            #expect(reply.status == 200, "\(request.body): \(String(decoding: reply.body, as: UTF8.self))")
+            kept.append(.init(outcome: index, request: index, body: Array(reply.body)))
+        }
+        return kept
+    }
+
+    /// Every request that is drawn is answered, also where the daemon is told to refuse unknown features, and every answer
+    /// holds against the snapshot's own list of items.
+    @Test(arguments: snapshots) func everyDrawnRequestIsAnswered(_ snapshot: String) throws {
+        let directory = try path(snapshot)
+        let options = SnapshotRequests.Options(
+            zipfExponent: 0.8, unknownUserShare: 0.1, missingShare: 0.15, outOfVocabularyShare: 0.1,
+            excludingShare: 0.3, k: try KMix("1:1,10:4,100:3,500:1,10000:0.2"))
+        let drawn = try SnapshotRequests(directory: directory, options: options).draw(300, seed: 42)
+        let daemon = try Daemon(snapshot: directory)
+        let strict = drawn.map { LoadRequest(body: $0.body.dropLast() + #","strict":true}"#, k: $0.k) }
+        let kept = try replies(strict, daemon)
+        let report = ReplyChecks(catalogues: [try ItemCatalogue(directory: directory)])
+            .check(kept, requests: strict, share: 1)
+        #expect(report.checked == 300)
+        #expect(report.faults == [:], "\(report.examples)")
+
+        // Exact search answers itself with a recall of 1, and what was asked for holds its floor.
+        func exactly(_ request: LoadRequest) throws -> (snapshotID: String, body: [UInt8]) {
+            let reply = try daemon.post("/v1/retrieve", try request.repeatingExactly().body)
+            #expect(reply.status == 200)
+            return (((reply.json["snapshot"] as! [String: Any])["id"] as! String), Array(reply.body))
+        }
+        let recall = Recall.measure(kept: kept, requests: drawn, limit: 60, seed: 1, repeatExactly: exactly)
+        #expect(recall.requests == 60)
+        #expect(recall.skipped == [:])
+        #expect(recall.estimates.allSatisfy { $0.mean > 0.5 && $0.low <= $0.mean && $0.mean <= $0.high })
+        let exact = try drawn.prefix(40).map { try $0.overriding(.init(exact: true, format: "columns")) }
+        let perfect = Recall.measure(
+            kept: try replies(exact, daemon), requests: exact, limit: 40, seed: 1, repeatExactly: exactly)
+        #expect(perfect.requests == 40)
+        #expect(perfect.estimates.allSatisfy { $0.mean == 1 })
+    }
+
+    /// The snapshot's golden answers, which PyTorch wrote, hold for the daemon, and would not if they were another model's.
+    @Test(arguments: snapshots) func goldenAnswersHold(_ snapshot: String) throws {
+        let directory = try path(snapshot)
+        let golden = "\(directory)/golden.jsonl"
+        let requests = try RequestFile.read(golden)
+        let daemon = try Daemon(snapshot: directory)
+        let kept = try replies(requests, daemon)
+        let expectations = try Expectations([.init(golden)])
+        let report = ReplyChecks(expectations: expectations).check(kept, requests: requests, share: 1)
+        #expect(report.compared == requests.count)
+        #expect(report.faults == [:], "\(report.examples)")
+        #expect(report.worstScoreDifference ?? 1 < 1e-4)
+
+        let moved = requests.map {
+            LoadRequest(body: $0.body.replacingOccurrences(of: "\"id\":\"", with: "\"id\":\"z"), k: $0.k)
+        }
+        let others = try replies(moved, daemon)
+        let wrong = ReplyChecks(expectations: expectations).check(others, requests: requests, share: 1)
+        #expect(wrong.invalid > 0)
+    }
+}
