@@ -57,6 +57,36 @@ import Testing
         #expect(perfect.estimates.allSatisfy { $0.mean == 1 })
     }
 
+    /// Schemas at the edge of what the daemon takes: users that are numbers, boundaries and transforms that leave float32.
+    @Test(arguments: ["string", "u64"]) func extremeSchemasAreAnswered(_ userIDType: String) throws {
+        let copy = try SnapshotCopy(of: "plain")
+        let features = copy.value("features/user") as! [[String: Any]]
+        func place(_ name: String) -> String {
+            "features/user/\(features.firstIndex { $0["name"] as? String == name }!)"
+        }
+        copy.set("user_id_type", "\"\(userIDType)\"")
+        if userIDType == "u64" { copy.set("\(place("user_id"))/type", "\"integer\"") }
+        copy.set("\(place("income"))/encoding/boundaries", "[-1e308, -1e-300, 0.5, 1e308]")
+        copy.set("\(place("age"))/encoding/boundaries", "[-9e18, 0, 1, 2, 3, 9e18]")
+        copy.set(
+            "\(place("activity"))/encoding/transforms", #"[{"kind":"clip","minimum":-1,"maximum":3},{"kind":"log1p"}]"#)
+        copy.set(
+            "\(place("balance"))/encoding/transforms",
+            #"[{"kind":"log1p"},{"kind":"standardise","mean":700,"deviation":50}]"#)
+        copy.set(
+            "\(place("account_days"))/encoding/transforms",
+            #"[{"kind":"standardise","mean":1e19,"deviation":1e18}]"#)
+        copy.set("\(place("hour"))/encoding/transforms", #"[{"kind":"standardise","mean":0,"deviation":1e-40}]"#)
+        try copy.write("warmup.jsonl", #"{"user":{}}"# + "\n")
+        try copy.seal()
+        let options = SnapshotRequests.Options(unknownUserShare: 0.2, missingShare: 0.02)
+        let drawn = try SnapshotRequests(directory: copy.path, options: options).draw(200, seed: 7)
+        #expect(drawn.allSatisfy { ($0.body.contains(#""id":""#)) == (userIDType == "string") })
+        let daemon = try Daemon(snapshot: copy.path)
+        let report = ReplyChecks().check(try replies(drawn, daemon), requests: drawn, share: 1)
+        #expect(report.faults == [:], "\(report.examples)")
+    }
+
     /// The snapshot's golden answers, which PyTorch wrote, hold for the daemon, and would not if they were another model's.
     @Test(arguments: snapshots) func goldenAnswersHold(_ snapshot: String) throws {
         let directory = try path(snapshot)

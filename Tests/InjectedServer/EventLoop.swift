@@ -237,7 +237,9 @@ struct EventLoop: ~Copyable {
             drop(connection)
             return false
         }
+        var sending: UInt64 = 0
         while connection.pointee.output.count > 0 {
+            sending = clockNanoseconds()
             let piece = connection.pointee.pieceByteCount
             let rest = connection.pointee.output.bytes
             let sent = send(
@@ -263,7 +265,7 @@ struct EventLoop: ~Copyable {
             return sendLater(connection)
         }
         if connection.pointee.ordinal > 0 {
-            ledger.end(ordinal: connection.pointee.ordinal, sent: clockNanoseconds())
+            ledger.end(ordinal: connection.pointee.ordinal, sending: sending, sent: clockNanoseconds())
         }
         connection.pointee.isBusy = false
         if connection.pointee.closesAfterReply {

@@ -38,7 +38,7 @@ public final class InjectedServer: @unchecked Sendable {
     /// Listens, without answering yet.
     ///
     /// - port: 0 for any that is free.
-    /// - ringCapacity: how many exchanges the truth holds (32 bytes each); of a longer run the last ones.
+    /// - ringCapacity: how many exchanges the truth holds (40 bytes each); of a longer run the last ones.
     public init(_ behaviour: Behaviour = Behaviour(), port: UInt16 = 0, ringCapacity: Int = 1 << 17) throws {
         self.behaviour = behaviour
         self.ringCapacity = max(1, ringCapacity)

@@ -6,7 +6,9 @@ public struct Truth: Sendable {
         public var read: UInt64
         /// When its reply should have gone out.
         public var due: UInt64
-        /// When the reply had been written whole; 0 if it never was.
+        /// Before the reply's last part was written. The client may have it from here on.
+        public var sending: UInt64
+        /// When the reply had been written whole; 0 if it never was. On loopback writing includes the kernel's delivery.
         public var sent: UInt64
         /// The status that was sent; 0 where the connection was closed instead.
         public var status: UInt64
@@ -40,9 +42,9 @@ public struct Truth: Sendable {
         exchanges.filter { $0.sent > 0 && $0.status == 200 }.map { $0.sent - $0.read }.sorted()
     }
 
-    /// How late replies went out, ascending, in nanoseconds; a stall's are late by its rest.
+    /// How late the writing of replies began, ascending, in nanoseconds; a stall's are late by its rest.
     public var latenessNanoseconds: [UInt64] {
-        exchanges.filter { $0.sent > 0 }.map { $0.sent - $0.due }.sorted()
+        exchanges.filter { $0.sent > 0 }.map { $0.sending - $0.due }.sorted()
     }
 
     /// The smallest sample that at least this share of the ascending samples does not exceed; 0 of none.
@@ -80,7 +82,7 @@ struct Ledger: ~Copyable {
 
     init(capacity: Int) {
         ring = .allocate(capacity: capacity)
-        ring.initialize(repeating: Truth.Exchange(read: 0, due: 0, sent: 0, status: 0))
+        ring.initialize(repeating: Truth.Exchange(read: 0, due: 0, sending: 0, sent: 0, status: 0))
         counts.stalls.reserveCapacity(1024)
     }
 
@@ -91,7 +93,7 @@ struct Ledger: ~Copyable {
     /// Notes a request; its ordinal, from 1.
     mutating func begin(read: UInt64) -> Int {
         counts.requests += 1
-        ring[(counts.requests - 1) % ring.count] = Truth.Exchange(read: read, due: read, sent: 0, status: 0)
+        ring[(counts.requests - 1) % ring.count] = Truth.Exchange(read: read, due: read, sending: 0, sent: 0, status: 0)
         return counts.requests
     }
 
@@ -101,10 +103,11 @@ struct Ledger: ~Copyable {
         ring[(ordinal - 1) % ring.count].status = UInt64(status)
     }
 
-    mutating func end(ordinal: Int, sent: UInt64) {
+    mutating func end(ordinal: Int, sending: UInt64, sent: UInt64) {
         counts.replies += 1
         guard ordinal <= counts.requests, counts.requests - ordinal < ring.count else { return }
         ring[(ordinal - 1) % ring.count].sent = sent
+        ring[(ordinal - 1) % ring.count].sending = sending
     }
 
     mutating func reset() {

@@ -115,25 +115,39 @@ import Testing
     }
 
     @Test func saysWhatItCouldNotRepeat() {
-        let requests = (0..<6).map { request($0, k: 2) }
+        let requests = (0..<5).map { request($0, k: 2) }
         var bodies = requests.map { _ in rows([("a", 2), ("b", 1)]) }
         bodies[0] = "{"
         let report = Recall.measure(kept: kept(bodies), requests: requests, limit: 10, seed: 1) { asked in
             switch asked.body {
             case requests[1].body: throw Down()
-            case requests[2].body: ("s2", Array(rows([("a", 2)], snapshot: "s2").utf8))
-            case requests[3].body: ("s1", Array("[]".utf8))
-            case requests[4].body: ("s1", Array(rows([("a", 2)], more: #""degraded":["deadline"]"#).utf8))
+            case requests[2].body: ("s1", Array("[]".utf8))
+            case requests[3].body: ("s1", Array(rows([("a", 2)], more: #""degraded":["deadline"]"#).utf8))
             default: ("s1", Array(rows([("b", 2), ("a", 2)]).utf8))
             }
         }
         #expect(report.requests == 1)
         #expect(
             report.skipped == [
-                "the timed reply is malformed": 1, "the repetition failed": 1, "another snapshot serves": 1,
+                "the timed reply is malformed": 1, "the repetition failed: Down()": 1,
                 "the repetition's reply is malformed": 1, "the repetition is degraded": 1,
             ])
         #expect(report.estimates.map(\.at) == [2])
+    }
+
+    /// Of 100 replies 50 are of the snapshot before a swap: it is noticed at the first, and none of the 20 repetitions is spent on
+    /// the others.
+    @Test func repetitionsGoToTheSnapshotThatServes() {
+        let requests = (0..<100).map { request($0, k: 1) }
+        let bodies = requests.indices.map { rows([("a", 1)], snapshot: $0 % 2 == 0 ? "old" : "new") }
+        var tries = 0
+        let report = Recall.measure(kept: kept(bodies), requests: requests, limit: 20, seed: 1) { _ in
+            tries += 1
+            return ("new", Array(rows([("a", 1)], snapshot: "new").utf8))
+        }
+        #expect(tries == 20)
+        #expect(report.requests >= 19)
+        #expect(report.skipped.keys.elementsEqual(["another snapshot serves"]))
     }
 
     @Test func givesUpOnAServerThatIsGone() {
@@ -146,7 +160,7 @@ import Testing
             throw Down()
         }
         #expect(tries == 10)
-        #expect(report.skipped == ["the repetition failed": 10, "given up after 10 failures in a row": 90])
+        #expect(report.skipped == ["the repetition failed: Down()": 10, "given up after 10 failures in a row": 90])
         #expect(report.estimates == [])
     }
 }

@@ -6,13 +6,15 @@ public enum Recall {
     static let distinctKMax = 8
     /// Repetitions that fail in a row before the rest is given up.
     static let failuresMax = 10
+    /// Reasons that are told apart.
+    static let reasonCountMax = 20
     /// Bootstrap resamples: the 2.5th percentile of so many is the 50th smallest.
     static let resampleCount = 2000
 
     /// Repeats up to `limit` distinct requests, picked by the seed, and compares.
     ///
     /// An item counts as found if its exact score reaches that of the exact n-th, so that which of several equal items is
-    /// returned makes no difference. The interval is over requests, which are what was sampled: hits within one reply are not
+    /// returned makes no difference. Degraded replies count as they are. The interval is over requests, which are what was sampled: hits within one reply are not
     /// independent.
     ///
     /// - repeatExactly: sends `request.repeatingExactly()` and hands over the reply of a success and the snapshot it names.
@@ -23,63 +25,69 @@ public enum Recall {
         var draws = SeededDraws(seed: seed)
         var pairs: [Pair] = []
         var skipped: [String: Int] = [:]
+        var tried: Set<ByteText> = []
+        var serving: String?
         var failuresInARow = 0
-        for reply in choose(kept, requests, limit, &draws) {
-            guard failuresInARow < failuresMax else {
-                skipped["given up after \(failuresMax) failures in a row", default: 0] += 1
-                continue
-            }
+        for place in draws.permutation(kept.count) where tried.count < limit {
+            let reply = kept[Int(place)]
+            let request = requests[reply.request]
+            let body = ByteText(request.body)
+            if tried.contains(body) { continue }
             guard let timed = try? RetrieveReply(reply.body) else {
                 skipped["the timed reply is malformed", default: 0] += 1
                 continue
             }
-            let repetition: (snapshotID: String, body: [UInt8])
-            do {
-                repetition = try repeatExactly(requests[reply.request])
-                failuresInARow = 0
-            } catch {
-                skipped["the repetition failed", default: 0] += 1
-                failuresInARow += 1
-                continue
-            }
-            guard let exact = try? RetrieveReply(repetition.body) else {
-                skipped["the repetition's reply is malformed", default: 0] += 1
-                continue
-            }
-            guard timed.snapshotID == exact.snapshotID, repetition.snapshotID == exact.snapshotID else {
+            if let serving, serving != timed.snapshotID {
+                // Of a run with a swap, which would else spend its repetitions on the snapshot before.
                 skipped["another snapshot serves", default: 0] += 1
                 continue
             }
-            guard exact.degraded.isEmpty else {
-                skipped["the repetition is degraded", default: 0] += 1
+            tried.insert(body)
+            guard failuresInARow < failuresMax else {
+                skipped["given up after \(failuresMax) failures in a row", default: 0] += 1
                 continue
             }
-            guard zip(exact.scores, exact.scores.dropFirst()).allSatisfy({ $0 >= $1 }), !exact.ids.isEmpty else {
-                skipped["the repetition is empty or unsorted", default: 0] += 1
+            let repetition: (snapshotID: String, body: [UInt8])
+            do {
+                repetition = try repeatExactly(request)
+                failuresInARow = 0
+            } catch {
+                let reason = "the repetition failed: \(error)"
+                let isKnown = skipped[reason] != nil || skipped.count < reasonCountMax
+                skipped[isKnown ? reason : "the repetition failed", default: 0] += 1
+                failuresInARow += 1
                 continue
             }
-            pairs.append(Pair(k: requests[reply.request].k, timed: timed, exact: exact))
+            if let reason = fault(of: repetition, timed) {
+                skipped[reason, default: 0] += 1
+                if !repetition.snapshotID.isEmpty { serving = repetition.snapshotID }
+                continue
+            }
+            serving = timed.snapshotID
+            if let exact = try? RetrieveReply(repetition.body) {
+                pairs.append(Pair(k: request.k, timed: timed, exact: exact))
+            }
         }
         return RecallReport(requests: pairs.count, skipped: skipped, estimates: estimates(pairs, &draws))
+    }
+
+    /// Why a repetition is no measure of the timed reply; nil if it is.
+    private static func fault(of repetition: (snapshotID: String, body: [UInt8]), _ timed: RetrieveReply) -> String? {
+        guard let exact = try? RetrieveReply(repetition.body) else { return "the repetition's reply is malformed" }
+        guard timed.snapshotID == exact.snapshotID, repetition.snapshotID == exact.snapshotID else {
+            return "another snapshot serves"
+        }
+        guard exact.degraded.isEmpty else { return "the repetition is degraded" }
+        guard !exact.ids.isEmpty, zip(exact.scores, exact.scores.dropFirst()).allSatisfy({ $0 >= $1 }) else {
+            return "the repetition is empty or unsorted"
+        }
+        return nil
     }
 
     struct Pair {
         let k: Int
         let timed: RetrieveReply
         let exact: RetrieveReply
-    }
-
-    /// One reply of each of up to `limit` bodies.
-    private static func choose(
-        _ kept: [RunResult.KeptReply], _ requests: [LoadRequest], _ limit: Int, _ draws: inout SeededDraws
-    ) -> [RunResult.KeptReply] {
-        var chosen: [RunResult.KeptReply] = []
-        var bodies: Set<ByteText> = []
-        for place in draws.permutation(kept.count) where chosen.count < limit {
-            let reply = kept[Int(place)]
-            if bodies.insert(ByteText(requests[reply.request].body)).inserted { chosen.append(reply) }
-        }
-        return chosen
     }
 
     /// The share of the exact first n that is among the timed first n; nil if there is nothing to find.

@@ -7,7 +7,7 @@ internal import Safetensors
 #endif
 
 /// Draws the values of one feature.
-struct FeatureDraws {
+struct FeatureDraws: Sendable {
     let feature: SnapshotSchema.Feature
     /// No list is longer, whatever the schema allows.
     private let listCountMax: Int

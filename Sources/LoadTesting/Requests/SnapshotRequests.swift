@@ -5,7 +5,7 @@ internal import Safetensors
 ///
 ///     let requests = try SnapshotRequests(directory: "models/demo", options: .init(zipfExponent: 1.1))
 ///     let plan = requests.draw(10_000, seed: 1)
-public struct SnapshotRequests {
+public struct SnapshotRequests: Sendable {
     /// What is drawn how often.
     public struct Options: Sendable, Equatable {
         /// How many different users ask; nil for all of the snapshot, or 100,000 if it has none.
@@ -68,7 +68,7 @@ public struct SnapshotRequests {
     private let features: [FeatureDraws]
 
     /// Where user ids come from, and in what form.
-    private enum UserDraws {
+    private enum UserDraws: Sendable {
         case rows(IdentifierColumn, asNumber: Bool)
         /// The words of the `user_id` feature, where there are no other ids.
         case words([BodyValue])

@@ -6,10 +6,10 @@ internal import Safetensors
 /// without the server's reader, so that the two can disagree.
 struct SnapshotSchema {
     /// A feature that requests carry.
-    struct Feature {
-        enum Source { case user, context, userID }
-        enum ValueType: String { case string, integer, number, id }
-        enum Encoding {
+    struct Feature: Sendable {
+        enum Source: Sendable { case user, context, userID }
+        enum ValueType: String, Sendable { case string, integer, number, id }
+        enum Encoding: Sendable {
             case hash
             case vocabulary(rows: Int)
             case bucketise([Double])
@@ -25,7 +25,7 @@ struct SnapshotSchema {
     }
 
     /// A step of a numeric feature.
-    enum Transform {
+    enum Transform: Sendable {
         case log1p
         case standardise(mean: Double, deviation: Double)
         case clip(minimum: Double, maximum: Double)
