@@ -76,7 +76,7 @@ import Testing
         copy.set(
             "\(place("account_days"))/encoding/transforms",
             #"[{"kind":"standardise","mean":1e19,"deviation":1e18}]"#)
-        copy.set("\(place("hour"))/encoding/transforms", #"[{"kind":"standardise","mean":0,"deviation":1e-40}]"#)
+        copy.set("\(place("hour"))/encoding/transforms", #"[{"kind":"standardise","mean":0.5,"deviation":1e-40}]"#)
         try copy.write("warmup.jsonl", #"{"user":{}}"# + "\n")
         try copy.seal()
         let options = SnapshotRequests.Options(unknownUserShare: 0.2, missingShare: 0.02)
