@@ -1,12 +1,12 @@
 internal import ArgumentParser
 
-/// The command line: `belfry serve`, `belfry check`, `belfry index ...`.
+/// The command line: `belfry serve`, `belfry check`, `belfry index ...`, `belfry loadtest`.
 @main
 struct Belfry: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "belfry",
         abstract: "Low-latency retrieval for two-tower models.",
-        subcommands: [Serve.self, Check.self, Index.self])
+        subcommands: [Serve.self, Check.self, Index.self, LoadTestCommand.self])
 }
 
 /// An error of a command: one line that says what is wrong and what to do, exit status 1.

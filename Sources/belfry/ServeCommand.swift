@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import Configuration
 internal import Foundation
 internal import HTTPServer
 internal import Logging
@@ -42,12 +41,10 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
-        var flags: [String: ConfigValue] = [:]
-        flags["snapshots"] = snapshots.map { ConfigValue(stringLiteral: $0) }
-        flags["listen"] = listen.map { ConfigValue(stringLiteral: $0) }
-        flags["workers"] = workers.map { ConfigValue(integerLiteral: $0) }
-        flags["drain-seconds"] = drainSeconds.map { ConfigValue(integerLiteral: $0) }
-        flags["log-level"] = logLevel.map { ConfigValue(stringLiteral: $0) }
+        let flags: [String: String?] = [
+            "snapshots": snapshots, "listen": listen, "workers": workers.map(String.init),
+            "drain-seconds": drainSeconds.map(String.init), "log-level": logLevel,
+        ]
         let configuration: ServeConfiguration
         do {
             configuration = try await ServeConfiguration(

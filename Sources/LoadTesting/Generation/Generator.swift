@@ -465,8 +465,9 @@ final class Generator {
 
     @inline(__always)
     private func count(_ outcome: Outcome) {
-        progress.countDone(isError: outcome.kind != .success && outcome.kind != .abandoned)
-        guard outcome.scheduled >= warmupEnd else { return }
+        let isCounted = outcome.scheduled >= warmupEnd
+        progress.countDone(outcome, isCounted: isCounted)
+        guard isCounted else { return }
         sendLag.recordClamped(outcome.lag)
         connectionWait.recordClamped(outcome.wait)
         guard outcome.kind == .success else { return }

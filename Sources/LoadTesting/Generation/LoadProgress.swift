@@ -1,14 +1,21 @@
 internal import Synchronization
 
-/// How far a run is, for the line that shows it; and the way to end it early.
+/// How far a run is, for the line that shows it and for whoever decides whether it has to go on; and the way to end it early.
 public final class LoadProgress: Sendable {
+    /// A latency above this counts as over the limit, in nanoseconds.
+    let latencyMax: UInt64
     private let sentCount = Atomic<Int>(0)
     private let doneCount = Atomic<Int>(0)
     private let errorCount = Atomic<Int>(0)
+    private let countedCount = Atomic<Int>(0)
+    private let countedErrorCount = Atomic<Int>(0)
+    private let overCount = Atomic<Int>(0)
     private let wanted = Atomic<Bool>(true)
 
     /// Creates the counters of a run.
-    public init() {}
+    public init(latencyMax: UInt64 = .max) {
+        self.latencyMax = latencyMax
+    }
 
     /// Requests sent so far.
     public var sent: Int { sentCount.load(ordering: .relaxed) }
@@ -16,6 +23,12 @@ public final class LoadProgress: Sendable {
     public var done: Int { doneCount.load(ordering: .relaxed) }
     /// Those of `done` that failed.
     public var errors: Int { errorCount.load(ordering: .relaxed) }
+    /// Those of `done` that were due after the warm-up.
+    var counted: Int { countedCount.load(ordering: .relaxed) }
+    /// Those of `counted` that failed.
+    var countedErrors: Int { countedErrorCount.load(ordering: .relaxed) }
+    /// Those of `counted` that succeeded too late.
+    var over: Int { overCount.load(ordering: .relaxed) }
     /// Whether the run is to go on.
     var isWanted: Bool { wanted.load(ordering: .relaxed) }
 
@@ -30,8 +43,13 @@ public final class LoadProgress: Sendable {
     }
 
     @inline(__always)
-    func countDone(isError: Bool) {
+    func countDone(_ outcome: Outcome, isCounted: Bool) {
+        let isError = outcome.kind != .success && outcome.kind != .abandoned
         doneCount.wrappingAdd(1, ordering: .relaxed)
         if isError { errorCount.wrappingAdd(1, ordering: .relaxed) }
+        guard isCounted else { return }
+        countedCount.wrappingAdd(1, ordering: .relaxed)
+        if isError { countedErrorCount.wrappingAdd(1, ordering: .relaxed) }
+        if outcome.kind == .success, outcome.latency > latencyMax { overCount.wrappingAdd(1, ordering: .relaxed) }
     }
 }

@@ -53,7 +53,9 @@ public enum LoadRun {
         let end = monotonicNanoseconds() - origin
         isOver.stop()
         let marks = disturbing.flatMap { $0.join() }.sorted { $0.start < $1.start }
-        return join(plan, generators, keptShare: keptShare, startedAt: startedAt, end: end, marks: marks)
+        var result = join(plan, generators, keptShare: keptShare, startedAt: startedAt, end: end, marks: marks)
+        if !progress.isWanted { result.cut(at: end) }
+        return result
     }
 
     /// As many replies as memory holds, spread over the whole run where its length is known.
@@ -70,7 +72,8 @@ public enum LoadRun {
         var result = RunResult(
             isOpenLoop: false, scheduledRate: 0, warmupEnd: 0, end: end, startedAt: startedAt, outcomes: [],
             latency: .latencies(), service: .latencies(), sendLag: .latencies(), connectionWait: .latencies(),
-            snapshots: [], marks: marks, kept: [], keptShare: keptShare, errorBodies: [:], reconnections: 0)
+            snapshots: [], marks: marks, kept: [], keptShare: keptShare, errorBodies: [:], isCut: false,
+            reconnections: 0)
         switch plan.mode {
         case .open(let schedule):
             result.isOpenLoop = true
@@ -166,6 +169,16 @@ private final class ThreadBox<Value>: Runnable {
 
     func run() {
         value = work()
+    }
+}
+
+extension RunResult {
+    /// The run was stopped: what was due later does not count.
+    fileprivate mutating func cut(at instant: UInt64) {
+        isCut = true
+        end = min(end, instant)
+        let seconds = Double(end - min(end, warmupEnd)) / 1e9
+        if isOpenLoop { scheduledRate = seconds > 0 ? Double(counted.count) / seconds : 0 }
     }
 }
 

@@ -11,10 +11,11 @@ struct Messages: Sendable {
         var bytes: [UInt8] = []
         var offsets = [0]
         for request in requests {
-            bytes += Self.head(
-                method, target.path, authority: target.authority,
-                bodyByteCount: method == "GET" ? nil : request.body.utf8.count
-            ).utf8
+            bytes +=
+                Self.head(
+                    method, target.path, authority: target.authority,
+                    bodyByteCount: method == "GET" ? nil : request.body.utf8.count
+                ).utf8
             if method != "GET" { bytes += request.body.utf8 }
             offsets.append(bytes.count)
         }

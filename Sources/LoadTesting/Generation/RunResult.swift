@@ -83,6 +83,8 @@ public struct RunResult: Sendable {
     public var keptShare: Double
     /// Up to a few bodies of replies that were no success, by status.
     public var errorBodies: [UInt16: String]
+    /// Whether the run was stopped before its end.
+    public var isCut: Bool
     /// Connections opened anew after the first ones.
     public var reconnections: Int
 

@@ -50,3 +50,12 @@ struct SnapshotNames {
         return UInt8(latest)
     }
 }
+
+extension SnapshotNames {
+    /// The id that a reply names, empty for none.
+    static func name(in body: [UInt8]) -> String {
+        var names = SnapshotNames()
+        let index = body.withUnsafeBytes { names.find(in: $0) }
+        return index == 255 ? "" : names.names[Int(index)]
+    }
+}

@@ -1,0 +1,133 @@
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#endif
+
+/// What the search for the highest rate did, probe by probe.
+public struct FindMaxReport: Codable, Sendable, Equatable {
+    /// A run at one rate.
+    public struct Probe: Codable, Sendable, Equatable {
+        /// What became of it.
+        public enum Verdict: String, Codable, Sendable {
+            /// The thresholds hold.
+            case holds
+            /// One does not.
+            case fails
+            /// The generator could not keep the schedule.
+            case invalid
+        }
+
+        /// The scheduled rate.
+        public var rate: Double
+        /// Successes per second.
+        public var achievedRate: Double
+        /// How long requests were counted.
+        public var seconds: Double
+        /// How many requests were counted.
+        public var requests: Int
+        /// The latency's 99th percentile in microseconds.
+        public var p99Micros: Double?
+        /// The share of requests that failed.
+        public var errorShare: Double
+        /// The generator's own delay, 99th percentile in microseconds.
+        public var sendLagP99Micros: Double?
+        /// What became of it.
+        public var verdict: Verdict
+        /// Whether it was decided before its time was over.
+        public var isEarly: Bool
+        /// The thresholds that do not hold, or why the run is invalid.
+        public var reasons: [String]
+
+        enum CodingKeys: String, CodingKey {
+            case rate
+            case achievedRate = "achieved_rate"
+            case seconds, requests
+            case p99Micros = "p99_us"
+            case errorShare = "errors_share"
+            case sendLagP99Micros = "send_lag_p99_us"
+            case verdict
+            case isEarly = "early"
+            case reasons
+        }
+    }
+
+    /// The highest scheduled rate that three whole runs confirmed, in requests per second; nil if there is none.
+    public var rate: Double?
+    /// How close the rates that hold and fail were brought together, as a ratio less 1.
+    public var resolution: Double
+    /// All probes in order.
+    public var probes: [Probe]
+    /// The whole runs at the end, in order; the last three are those of `rate`.
+    public var confirmations: [Probe]
+    /// Why the search ended where it did.
+    public var ended: String
+}
+
+/// The search for the highest rate that meets the thresholds: doubling until it does not, then bisection of the logarithm,
+/// then three whole runs to confirm; each step down after that is one resolution wide.
+///
+/// What makes it repeatable: every probe has the same arrivals, stretched to its rate (the schedule's seed is the same), so
+/// that two rates differ by the rate alone; a probe ends early only on evidence (`EarlyStopping`); and a probe that stays
+/// undecided counts its whole time.
+struct FindMax {
+    /// The rates that hold and fail are brought together up to this ratio less 1.
+    static let resolution = 0.02
+    static let confirmationCount = 3
+    static let probeCountMax = 60
+
+    /// Runs once at a rate. `confirmation` is nil for a probe that may end early, and numbers the whole runs.
+    let probe: (_ rate: Double, _ confirmation: Int?) throws(LoadTestError) -> FindMaxReport.Probe
+
+    func search(from start: Double) throws(LoadTestError) -> FindMaxReport {
+        var report = FindMaxReport(
+            rate: nil, resolution: Self.resolution, probes: [], confirmations: [], ended: "")
+        var holding = 0.0
+        var failing = Double.infinity
+        var isGeneratorLimit = false
+        var rate = start
+        while report.probes.count < Self.probeCountMax {
+            let result = try probe(rate, nil)
+            report.probes.append(result)
+            if result.verdict == .holds {
+                holding = rate
+            } else {
+                failing = rate
+                isGeneratorLimit = result.verdict == .invalid
+            }
+            if holding > 0, failing / holding <= 1 + Self.resolution { break }
+            if failing == .infinity {
+                rate = holding * 2
+            } else if holding == 0 {
+                rate = failing / 2
+                guard rate >= 1 else {
+                    report.ended = "not even one request per second meets the thresholds"
+                    return report
+                }
+            } else {
+                rate = (holding * failing).squareRoot()
+            }
+        }
+        var candidate = holding
+        while candidate >= 1, report.confirmations.count < Self.probeCountMax {
+            var held = 0
+            for number in 0..<Self.confirmationCount {
+                let result = try probe(candidate, number)
+                report.confirmations.append(result)
+                guard result.verdict == .holds else { break }
+                held += 1
+            }
+            if held == Self.confirmationCount {
+                report.rate = candidate
+                report.ended =
+                    isGeneratorLimit && candidate == holding
+                    ? "the generator, not the server, keeps the rate from going higher"
+                    : "\(Self.confirmationCount) whole runs confirm it"
+                return report
+            }
+            candidate /= 1 + Self.resolution
+        }
+        report.ended = "no rate was confirmed"
+        return report
+    }
+}

@@ -1,0 +1,237 @@
+internal import Foundation
+
+/// Something that has to hold, written as in k6:
+///
+///     p(99)<5ms    p(99.9)<20ms    max<1s    mean<2ms    service.p(99)<3ms    lag.p(99)<50us    wait.p(99)<1ms
+///     errors<0.1%    errors[status 503]<1%    errors[timeout]<=0%    refused<5%    invalid<=0%
+///     recall@100>=0.98    rate>=990    rate>=99%
+///     p(99)[swap]<1.2*p(99)[quiet]
+///
+/// `[swap]` are the requests that were due while a snapshot was swapped, `[quiet]` the others. `refused` is the share of replies
+/// with 429 or 503, `invalid` the share of checked replies with a fault, `rate` successes per second, and `rate>=99%` means of
+/// the scheduled rate.
+public struct Threshold: Sendable, Equatable, CustomStringConvertible {
+    /// As it was written.
+    public let expression: String
+    let left: Metric
+    let comparison: Comparison
+    let right: Limit
+
+    enum Comparison: String, Sendable, CaseIterable {
+        // The longer ones first: that is how they are read.
+        case atMost = "<="
+        case atLeast = ">="
+        case equal = "=="
+        case different = "!="
+        case below = "<"
+        case above = ">"
+
+        func holds(_ left: Double, _ right: Double) -> Bool {
+            switch self {
+            case .atMost: left <= right
+            case .atLeast: left >= right
+            case .equal: left == right
+            case .different: left != right
+            case .below: left < right
+            case .above: left > right
+            }
+        }
+    }
+
+    enum Limit: Sendable, Equatable {
+        case constant(Double)  // in the left side's unit
+        case shareOfScheduledRate(Double)
+        case metric(factor: Double, Metric)
+    }
+
+    /// Reads an expression. Throws `LoadTestError.usage`, which says where it stopped making sense.
+    public init(_ expression: String) throws(LoadTestError) {
+        self.expression = expression
+        var scanner = ThresholdScanner(expression)
+        left = try scanner.metric()
+        comparison = try scanner.comparison()
+        right = try scanner.limit(for: left.unit)
+        try scanner.requireEnd()
+    }
+
+    /// The expression.
+    public var description: String { expression }
+
+    private var metrics: [Metric] {
+        if case .metric(_, let other) = right { [left, other] } else { [left] }
+    }
+
+    /// Why this threshold could never be judged in such a run, or nil.
+    ///
+    /// - smallestK: the fewest items that a request asks for.
+    public func problem(smallestK: Int, hasSwaps: Bool, measuresRecall: Bool, checksReplies: Bool, isOpenLoop: Bool)
+        -> String?
+    {
+        for metric in metrics {
+            switch metric.quantity {
+            case .recall(let depth) where depth > smallestK:
+                return "'\(expression)': no recall@\(depth) where requests ask for \(smallestK) items"
+            case .recall where !measuresRecall: return "'\(expression)': recall is not measured (--recall-sample 0)"
+            case .invalid where !checksReplies: return "'\(expression)': replies are not checked (--validate 0%)"
+            default: break
+            }
+            if metric.window == .swap, !hasSwaps { return "'\(expression)': nothing is swapped (--swap-every)" }
+        }
+        if case .shareOfScheduledRate = right, !isOpenLoop {
+            return "'\(expression)': closed loop has no scheduled rate"
+        }
+        return nil
+    }
+
+    /// Judges it.
+    public func judge(_ measurements: Measurements) -> ThresholdResult {
+        var result = ThresholdResult(
+            expression: expression, observed: nil, limit: nil, verdict: .unmeasured, reason: nil)
+        do throws(Measurements.Unmeasured) {
+            let observed = try measurements.value(left)
+            result.observed = observed
+            let limit =
+                switch right {
+                case .constant(let value): value
+                case .shareOfScheduledRate(let share): share * measurements.scheduledRate
+                case .metric(let factor, let metric): factor * (try measurements.value(metric))
+                }
+            result.limit = limit
+            result.verdict = comparison.holds(observed, limit) ? .holds : .fails
+        } catch {
+            result.reason = error.reason
+        }
+        return result
+    }
+}
+
+/// Reads the parts of a threshold one after the other.
+private struct ThresholdScanner {
+    private let text: [Character]
+    private var position = 0
+
+    init(_ text: String) {
+        self.text = Array(text)
+    }
+
+    private func fault(_ what: String) -> LoadTestError {
+        .usage("threshold '\(String(text))', character \(position + 1): \(what)")
+    }
+
+    private mutating func skipSpaces() {
+        while position < text.count, text[position] == " " { position += 1 }
+    }
+
+    private mutating func take(_ word: String) -> Bool {
+        skipSpaces()
+        let end = position + word.count
+        guard end <= text.count, String(text[position..<end]) == word else { return false }
+        position = end
+        return true
+    }
+
+    private mutating func word(while belongs: (Character) -> Bool) -> String {
+        skipSpaces()
+        let start = position
+        while position < text.count, belongs(text[position]) { position += 1 }
+        return String(text[start..<position])
+    }
+
+    private mutating func number() -> Double? {
+        let start = position
+        let digits = word { $0.isASCII && ($0.isNumber || $0 == ".") }
+        if let value = Double(digits) { return value }
+        position = start
+        return nil
+    }
+
+    mutating func metric() throws(LoadTestError) -> Metric {
+        skipSpaces()
+        let start = position
+        var clock: Metric.Clock?
+        for candidate in Metric.Clock.allCases where take(candidate.rawValue + ".") { clock = candidate }
+        let name = word { $0.isLetter }
+        var metric: Metric
+        switch name {
+        case "p":
+            guard take("("), let percentile = number(), take(")") else { throw fault("expected p(99)") }
+            guard percentile > 0, percentile < 100 else { throw fault("a percentile lies between 0 and 100") }
+            metric = Metric(quantity: .percentile(percentile))
+        case "max": metric = Metric(quantity: .max)
+        case "mean", "avg": metric = Metric(quantity: .mean)
+        case "errors":
+            var kind: String?
+            if take("[") {
+                kind = word { $0 != "]" }
+                guard take("]"), let kind, Measurements.isErrorKind(kind) else {
+                    throw fault("expected errors[closed], errors[timeout], errors[malformed] or errors[status 503]")
+                }
+            }
+            metric = Metric(quantity: .errors(kind: kind))
+        case "refused": metric = Metric(quantity: .refused)
+        case "invalid": metric = Metric(quantity: .invalid)
+        case "rate": metric = Metric(quantity: .rate)
+        case "recall":
+            guard take("@"), let depth = number(), depth >= 1, depth == depth.rounded() else {
+                throw fault("expected recall@100")
+            }
+            metric = Metric(quantity: .recall(Int(depth)))
+        default:
+            position = start
+            throw fault("expected p(99), max, mean, errors, refused, invalid, recall@100 or rate")
+        }
+        if let clock {
+            guard metric.unit == .micros else { throw fault("only times are told apart by '\(clock.rawValue).'") }
+            metric.clock = clock
+        }
+        if take("[") {
+            let name = word { $0 != "]" }
+            guard let window = Metric.Window(rawValue: name), take("]") else {
+                throw fault("expected [swap] or [quiet]")
+            }
+            guard metric.unit == .micros else { throw fault("only times are told apart by [\(name)]") }
+            metric.window = window
+        }
+        return metric
+    }
+
+    mutating func comparison() throws(LoadTestError) -> Threshold.Comparison {
+        for candidate in Threshold.Comparison.allCases where take(candidate.rawValue) { return candidate }
+        throw fault("expected <, <=, >, >=, == or !=")
+    }
+
+    mutating func limit(for unit: Metric.Unit) throws(LoadTestError) -> Threshold.Limit {
+        guard let value = number() else {
+            let other = try metric()
+            try requireSame(unit, other)
+            return .metric(factor: 1, other)
+        }
+        if take("*") {
+            let other = try metric()
+            try requireSame(unit, other)
+            return .metric(factor: value, other)
+        }
+        let suffix = word { $0.isLetter || $0 == "%" || $0 == "µ" }
+        switch (unit, suffix) {
+        case (.micros, "us"), (.micros, "µs"): return .constant(value)
+        case (.micros, "ms"): return .constant(value * 1000)
+        case (.micros, "s"): return .constant(value * 1_000_000)
+        case (.micros, _): throw fault("expected a time: us, ms or s")
+        case (.fraction, "%"): return .constant(value / 100)
+        case (.fraction, ""): return .constant(value)
+        case (.fraction, _): throw fault("expected a share, such as 0.1% or 0.98")
+        case (.perSecond, "%"): return .shareOfScheduledRate(value / 100)
+        case (.perSecond, ""): return .constant(value)
+        case (.perSecond, _): throw fault("expected a rate per second, or a share of the scheduled one")
+        }
+    }
+
+    private func requireSame(_ unit: Metric.Unit, _ other: Metric) throws(LoadTestError) {
+        guard other.unit == unit else { throw fault("the two sides are counted in different units") }
+    }
+
+    mutating func requireEnd() throws(LoadTestError) {
+        skipSpaces()
+        guard position == text.count else { throw fault("'\(String(text[position...]))' follows what is complete") }
+    }
+}
