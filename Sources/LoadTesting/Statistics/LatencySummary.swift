@@ -32,7 +32,8 @@ public struct LatencySummary: Codable, Sendable, Equatable {
 
     /// Creates a summary of percentiles that are known.
     public init(
-        count: Int, p50: Double? = nil, p90: Double? = nil, p99: Double? = nil, p999: Double? = nil, p9999: Double? = nil,
+        count: Int, p50: Double? = nil, p90: Double? = nil, p99: Double? = nil, p999: Double? = nil,
+        p9999: Double? = nil,
         max: Double? = nil, mean: Double? = nil
     ) {
         self.count = count
