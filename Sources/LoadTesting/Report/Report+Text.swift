@@ -1,0 +1,173 @@
+internal import Foundation
+
+extension Report {
+    /// What an engineer reads in a terminal.
+    public var text: String {
+        var lines = headline + [""] + figures + [""] + latencyTable
+        let findings = findings
+        if !findings.isEmpty { lines += [""] + findings }
+        if !thresholds.isEmpty { lines += [""] + thresholds.map(\.line) }
+        lines += [""] + verdictLines
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var headline: [String] {
+        let threads = threads == 1 ? "1 thread" : "\(threads) threads"
+        let connections = connections == 1 ? "1 connection" : "\(connections) connections"
+        var lines = [target]
+        if mode == .closed {
+            lines += [
+                "CLOSED LOOP: each connection waits for its reply, so a slow server slows the load and its queue is not in "
+                    + "these latencies.",
+                "Read the rate; measure latencies in open loop (--rate).",
+            ]
+        }
+        let loop = mode == .open ? "open loop, \(arrival) arrivals, seed \(seed)" : "closed loop, seed \(seed)"
+        lines.append("\(loop), \(connections), \(threads)")
+        let several = runs.map { " in \($0.count) runs" } ?? ""
+        lines.append("\(startedAt), \(short(durationS)) s\(several) after \(short(warmupS)) s of warm-up")
+        return lines
+    }
+
+    private var figures: [String] {
+        var lines: [String] = []
+        if mode == .open { lines.append(row("scheduled", "\(fixed(scheduledRate, 1)) requests/s")) }
+        lines.append(row("achieved", "\(fixed(achievedRate, 1)) requests/s"))
+        lines.append(row("requests", abandoned == 0 ? "\(requests)" : "\(requests), \(abandoned) hung up on purpose"))
+        let kinds = errors.byKind.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.key) \($0.value)" }
+        let share = "\(percent(errors.share)) (\(errors.total))"
+        lines.append(row("errors", kinds.isEmpty ? "0" : "\(share): \(kinds.joined(separator: ", "))"))
+        for (status, body) in errorBodies.sorted(by: { $0.key < $1.key }) {
+            let line = body.replacing("\r", with: "").replacing("\n", with: " ")
+            lines.append(row("", "\(status): \(line.count > 160 ? line.prefix(160) + "..." : line)"))
+        }
+        if reconnections > 0 { lines.append(row("reconnections", "\(reconnections)")) }
+        return lines
+    }
+
+    private var latencyTable: [String] {
+        let names = ["p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"]
+        var lines = [cells("microseconds", ["count"] + names)]
+        func append(_ name: String, _ summary: LatencySummary) {
+            lines.append(cells(name, ["\(summary.count)"] + summary.values.map(micros)))
+        }
+        append(mode == .open ? "latency" : "latency (closed)", latencyUs)
+        if let latencyIntervals, !latencyIntervals.isEmpty {
+            for (end, name) in ["  95 % from", "       to"].enumerated() {
+                let ends = names.map { latencyIntervals[$0].flatMap { $0.count == 2 ? $0[end] : nil } }
+                lines.append(cells(name, [""] + ends.map { $0 == nil ? "" : micros($0) }))
+            }
+        }
+        append("service", serviceUs)
+        append("send lag", sendLagUs)
+        append("connection wait", connectionWaitUs)
+        if let windows {
+            append("during swaps", windows.swap)
+            append("outside swaps", windows.quiet)
+        }
+        return lines
+    }
+
+    private var findings: [String] {
+        var lines = snapshots.map {
+            row("snapshot", "\($0.id): \($0.replies) replies, \(fixed($0.firstS, 1)) s to \(fixed($0.lastS, 1)) s")
+        }
+        for mark in marks {
+            let run = runs == nil ? "" : " of run \(mark.run + 1)"
+            let label = mark.label.isEmpty ? "" : " \(mark.label)"
+            let fault = mark.fault.map { ": \($0)" } ?? ""
+            lines.append(
+                row(
+                    mark.kind,
+                    "at \(fixed(mark.startS, 1)) s\(run) for \(fixed(mark.endS - mark.startS, 3)) s\(label)\(fault)"))
+        }
+        if let validation {
+            let share = "\(validation.checked) replies (\(percent(validation.share))) checked"
+            lines.append(row("validation", "\(share), \(validation.invalid) invalid"))
+            for (fault, count) in validation.faults.sorted(by: { $0.key < $1.key }) {
+                lines.append(row("", "\(fault) \(count)"))
+            }
+            for example in validation.examples { lines.append(row("", example)) }
+            if validation.compared > 0 {
+                let worst = validation.worstScoreDifference.map { ", scores differ by at most \($0)" } ?? ""
+                lines.append(row("", "\(validation.compared) held against the expected ones\(worst)"))
+            }
+        }
+        if let recall {
+            for estimate in recall.estimates {
+                let interval = "\(fixed(estimate.low, 4)) to \(fixed(estimate.high, 4))"
+                lines.append(
+                    row(
+                        "recall@\(estimate.at)",
+                        "\(fixed(estimate.mean, 4)) (95 %: \(interval)), \(recall.requests) replies"))
+            }
+            for (reason, count) in recall.skipped.sorted(by: { $0.key < $1.key }) {
+                lines.append(row("", "\(count) skipped: \(reason)"))
+            }
+        }
+        return lines
+    }
+
+    private var verdictLines: [String] {
+        let reasons = invalid.map { "  \($0)" }
+        switch exit {
+        case .invalid: return ["INVALID: do not use these figures"] + reasons
+        case .failed:
+            let failed = thresholds.filter { $0.verdict == .fails }.count
+            return ["FAILED: \(failed) of \(thresholds.count) thresholds \(failed == 1 ? "does" : "do") not hold"]
+                + reasons
+        case .passed:
+            return [thresholds.isEmpty ? "done, no thresholds" : "passed: all \(thresholds.count) thresholds hold"]
+                + reasons
+        }
+    }
+}
+
+extension LatencySummary {
+    /// In the order of the table.
+    fileprivate var values: [Double?] { [p50, p90, p99, p999, p9999, max, mean] }
+}
+
+extension ThresholdResult {
+    fileprivate var line: String {
+        let sign = verdict == .holds ? "✓" : verdict == .fails ? "✗" : "?"
+        var line = "  \(sign) \(expression)   observed \(quantity(observed)), limit \(quantity(limit))"
+        if let reason { line += " (\(reason))" }
+        return line
+    }
+
+    // The unit of the right side says what both are.
+    private func quantity(_ value: Double?) -> String {
+        guard let value else { return "-" }
+        if expression.hasSuffix("%") { return percent(value) }
+        guard expression.hasSuffix("s"), !expression.hasSuffix("/s") else { return short(value) }
+        return value < 1_000
+            ? "\(short(value)) us" : value < 1e6 ? "\(short(value / 1e3)) ms" : "\(short(value / 1e6)) s"
+    }
+}
+
+private func row(_ name: String, _ value: String) -> String {
+    name.padded(to: 18) + value
+}
+
+private func cells(_ name: String, _ values: [String]) -> String {
+    let line = name.padded(to: 18) + values.map { $0.leftPadded(to: 10) }.joined()
+    return String(line.reversed().drop { $0 == " " }.reversed())
+}
+
+/// Microseconds with as many digits as the histogram resolves.
+func micros(_ value: Double?) -> String {
+    value.map { fixed($0, $0 < 100 ? 1 : 0) } ?? "-"
+}
+
+func percent(_ share: Double) -> String { "\(short(share * 100)) %" }
+
+/// Up to four digits, without zeros at the end.
+func short(_ value: Double) -> String {
+    String(format: abs(value) >= 1_000 ? "%.0f" : "%.4g", value)
+}
+
+extension String {
+    func padded(to width: Int) -> String { self + String(repeating: " ", count: Swift.max(1, width - count)) }
+    func leftPadded(to width: Int) -> String { String(repeating: " ", count: Swift.max(1, width - count)) + self }
+}
