@@ -71,12 +71,14 @@ let package = Package(
         // The load tester. It shares no code with the server but what reads files, so that it is able to disagree with it.
         .target(name: "CLinux", cSettings: c),
         .systemLibrary(name: "CZlib"),
-        library(
-            "LoadTesting",
-            [
+        .target(
+            name: "LoadTesting",
+            dependencies: [
                 "CLinux", "CZlib", "JSON", "Memory", "Safetensors",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
-            ]),
+            ],
+            resources: [.embedInCode("Report/Resources/report.html")],
+            swiftSettings: swift),
 
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
