@@ -1,4 +1,4 @@
-internal import Histogram
+public import Histogram
 
 /// Everything a load test found.
 public struct LoadTestFindings: Sendable {
@@ -23,6 +23,11 @@ public struct LoadTestFindings: Sendable {
     public var findMax: FindMaxReport?
     /// With `--overload`.
     public var overload: OverloadReport?
+
+    /// The latencies of all runs together.
+    public var latency: LatencyHistogram {
+        runs.reduce(into: .latencies()) { $0.add($1.latency) }
+    }
 }
 
 extension LoadTest {

@@ -3,6 +3,9 @@ internal import ArgumentParser
 /// The command line: `belfry serve`, `belfry check`, `belfry index ...`, `belfry loadtest`.
 @main
 struct Belfry: AsyncParsableCommand {
+    /// As reports name the program.
+    static let version = "belfry 0.1"
+
     static let configuration = CommandConfiguration(
         commandName: "belfry",
         abstract: "Low-latency retrieval for two-tower models.",

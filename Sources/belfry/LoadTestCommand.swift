@@ -7,7 +7,7 @@ struct LoadTestCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "loadtest",
         abstract: "Load a server and judge its latency, its answers and its errors.",
-        subcommands: [LoadTestRun.self], defaultSubcommand: LoadTestRun.self)
+        subcommands: [LoadTestRun.self, LoadTestCompare.self], defaultSubcommand: LoadTestRun.self)
 }
 
 /// `belfry loadtest --target URL ...`
@@ -170,17 +170,39 @@ struct LoadTestRun: AsyncParsableCommand {
         let current = CurrentRun()
         let interrupts = stopOnInterrupt(current)
         defer { interrupts.cancel() }
+        let machine = Machine.current()
         let findings: LoadTestFindings
         do throws(LoadTestError) {
             findings = try LoadTest(settings.options, isQuiet: settings.isQuiet, current: current).run()
         } catch {
             throw error.asExit
         }
-        print(
-            findings.thresholds, findings.invalid, findings.verdict, findings.findMax as Any,
-            findings.validation as Any, findings.recall as Any, LatencySummary(findings.runs[0].latency),
-            LatencySummary(findings.runs[0].sendLag), findings.latencyIntervals)
+        let report = Report(findings, options: settings.options, tool: Belfry.version, machine: machine)
+        print(report.text, terminator: "")
+        try write(report, findings, settings.outputs)
         guard findings.verdict == .passed else { throw ExitCode(findings.verdict.exitStatus) }
+    }
+
+    private func write(_ report: Report, _ findings: LoadTestFindings, _ outputs: LoadTestSettings.Outputs) throws {
+        let json = try report.json()
+        if let path = outputs.json { try write(json, path) }
+        if let path = outputs.html {
+            let page = ReportPage.html(
+                json: String(decoding: json, as: UTF8.self), title: "belfry loadtest of \(report.target)")
+            try write(Data(page.utf8), path)
+        }
+        if let path = outputs.hgrm {
+            try write(Data(PercentileDistribution.text(findings.latency).utf8), path)
+        }
+        if let path = outputs.intervalLog { try write(Data(IntervalLog.text(findings.runs).utf8), path) }
+    }
+
+    private func write(_ data: Data, _ path: String) throws {
+        do {
+            try data.write(to: URL(fileURLWithPath: path))
+        } catch {
+            throw CommandFailure("the report '\(path)' cannot be written: \(error.localizedDescription)")
+        }
     }
 
     /// Ctrl-C ends the run and shows what it gave; once more ends the program.
@@ -193,6 +215,33 @@ struct LoadTestRun: AsyncParsableCommand {
         }
         source.activate()
         return source
+    }
+}
+
+/// `belfry loadtest compare A.json B.json`
+struct LoadTestCompare: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compare",
+        abstract: "Tell whether one report is faster than another, or whether it is noise.",
+        discussion: """
+            Both reports come from 'belfry loadtest --json'. A difference counts if its 95 % interval leaves 0 out and \
+            it is more than 2 %. Exit status: 0 no metric is worse, 99 one is.
+            """)
+
+    @Argument(help: "The report to compare with.")
+    var baseline: String
+    @Argument(help: "The report that is judged.")
+    var candidate: String
+
+    func run() throws {
+        let comparison: Comparison
+        do throws(LoadTestError) {
+            comparison = try Comparison(baseline: baseline, candidate: candidate)
+        } catch {
+            throw error.asExit
+        }
+        print(comparison.text, terminator: "")
+        if comparison.verdict == .slower { throw ExitCode(RunVerdict.failed.exitStatus) }
     }
 }
 

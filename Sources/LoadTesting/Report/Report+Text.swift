@@ -6,6 +6,7 @@ extension Report {
         var lines = headline + [""] + figures + [""] + latencyTable
         let findings = findings
         if !findings.isEmpty { lines += [""] + findings }
+        for section in [sweepTable, findMaxTable, overloadTable] where !section.isEmpty { lines += [""] + section }
         if !thresholds.isEmpty { lines += [""] + thresholds.map(\.line) }
         lines += [""] + verdictLines
         return lines.joined(separator: "\n") + "\n"
@@ -108,6 +109,56 @@ extension Report {
         return lines
     }
 
+    private var sweepTable: [String] {
+        guard let sweep, let first = sweep.first else { return [] }
+        let depths = Array(Set(sweep.flatMap { $0.recall.map(\.at) })).sorted()
+        var lines = [
+            cells(first.parameter, ["rate", "p50", "p90", "p99", "errors"] + depths.map { "recall@\($0)" })
+        ]
+        for row in sweep {
+            let recall = depths.map { depth in
+                row.recall.first { $0.at == depth }.map { fixed($0.mean, 4) } ?? "-"
+            }
+            let values = [
+                fixed(row.achievedRate, 1), micros(row.latency.p50), micros(row.latency.p90), micros(row.latency.p99),
+                percent(row.errorShare),
+            ]
+            lines.append(cells("\(row.value)", values + recall) + (row.invalid.isEmpty ? "" : "  INVALID"))
+        }
+        return lines
+    }
+
+    private var findMaxTable: [String] {
+        guard let findMax else { return [] }
+        var lines = [cells("probe", ["rate", "achieved", "p99", "errors", "send lag", "seconds"]) + "  verdict"]
+        let named = findMax.probes.map { ("", $0) } + findMax.confirmations.map { ("confirmation", $0) }
+        for (name, probe) in named {
+            let values = [
+                fixed(probe.rate, 0), fixed(probe.achievedRate, 0), micros(probe.p99Micros), percent(probe.errorShare),
+                micros(probe.sendLagP99Micros), fixed(probe.seconds, 1),
+            ]
+            let reasons = probe.reasons.isEmpty ? "" : ": \(probe.reasons.joined(separator: "; "))"
+            lines.append(cells(name, values) + "  \(probe.verdict.rawValue)\(probe.isEarly ? " early" : "")\(reasons)")
+        }
+        let rate = findMax.rate.map { "\(fixed($0, 0)) requests/s" } ?? "none"
+        lines.append(row("highest rate", "\(rate): \(findMax.ended)"))
+        return lines
+    }
+
+    private var overloadTable: [String] {
+        guard let overload else { return [] }
+        var lines = [cells("overload \(short(overload.factor))x", ["due/s", "goodput/s", "refused", "failed", "p99"])]
+        for phase in overload.phases {
+            let values = [
+                fixed(phase.scheduledRate, 0), fixed(phase.goodput, 0), percent(phase.refusedShare),
+                percent(phase.failedShare), micros(phase.p99Micros),
+            ]
+            lines.append(cells(phase.name, values))
+        }
+        lines.append(row("recovery", overload.recoverySeconds.map { "\(fixed($0, 1)) s" } ?? "not within the run"))
+        return lines
+    }
+
     private var verdictLines: [String] {
         let reasons = invalid.map { "  \($0)" }
         switch exit {
@@ -136,13 +187,15 @@ extension ThresholdResult {
         return line
     }
 
-    // The unit of the right side says what both are.
     private func quantity(_ value: Double?) -> String {
         guard let value else { return "-" }
-        if expression.hasSuffix("%") { return percent(value) }
-        guard expression.hasSuffix("s"), !expression.hasSuffix("/s") else { return short(value) }
-        return value < 1_000
-            ? "\(short(value)) us" : value < 1e6 ? "\(short(value / 1e3)) ms" : "\(short(value / 1e6)) s"
+        switch unit {
+        case .fraction: return percent(value)
+        case .perSecond: return "\(short(value))/s"
+        case .micros where value < 1000: return "\(short(value)) us"
+        case .micros where value < 1e6: return "\(short(value / 1e3)) ms"
+        case .micros: return "\(short(value / 1e6)) s"
+        }
     }
 }
 

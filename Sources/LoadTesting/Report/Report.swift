@@ -5,14 +5,7 @@ public struct Report: Codable, Sendable, Equatable {
     public static let currentFormat = "belfry-loadtest/1"
 
     /// How the load test ended.
-    public enum Exit: String, Codable, Sendable {
-        /// All thresholds hold: exit status 0.
-        case passed
-        /// A threshold does not: exit status 99.
-        case failed
-        /// The figures are not to be believed: exit status 3.
-        case invalid
-    }
+    public typealias Exit = RunVerdict
 
     /// Whether requests kept to a schedule.
     public enum Mode: String, Codable, Sendable {
@@ -296,6 +289,14 @@ public struct Report: Codable, Sendable, Equatable {
     public var recall: RecallReport?
     /// What became of the thresholds.
     public var thresholds: [ThresholdResult]
+    /// The percentile curves, to be drawn.
+    public var curves: Curves?
+    /// What each value of a search parameter gave, with `--sweep`.
+    public var sweep: [SweepRow]?
+    /// The search for the highest rate, with `--find-max`.
+    public var findMax: FindMaxReport?
+    /// Before, during and after an overload, with `--overload`.
+    public var overload: OverloadReport?
 
     enum CodingKeys: String, CodingKey {
         case format, tool, exit, valid, invalid
@@ -314,7 +315,9 @@ public struct Report: Codable, Sendable, Equatable {
         case snapshots, marks, windows, intervals, histograms, runs
         case errorBodies = "error_bodies"
         case keptShare = "kept_share"
-        case reconnections, validation, recall, thresholds
+        case reconnections, validation, recall, thresholds, curves, sweep
+        case findMax = "find_max"
+        case overload
     }
 }
 

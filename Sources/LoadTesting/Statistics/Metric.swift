@@ -31,18 +31,11 @@ struct Metric: Sendable, Equatable {
         case rate
     }
 
-    /// What a quantity is counted in.
-    enum Unit {
-        case micros
-        case fraction
-        case perSecond
-    }
-
     var quantity: Quantity
     var clock = Clock.latency
     var window: Window?
 
-    var unit: Unit {
+    var unit: ThresholdResult.Unit {
         switch quantity {
         case .percentile, .max, .mean: .micros
         case .errors, .refused, .invalid, .recall: .fraction

@@ -86,7 +86,7 @@ public struct Threshold: Sendable, Equatable, CustomStringConvertible {
     /// Judges it.
     public func judge(_ measurements: Measurements) -> ThresholdResult {
         var result = ThresholdResult(
-            expression: expression, observed: nil, limit: nil, verdict: .unmeasured, reason: nil)
+            expression: expression, unit: left.unit, observed: nil, limit: nil, verdict: .unmeasured, reason: nil)
         do throws(Measurements.Unmeasured) {
             let observed = try measurements.value(left)
             result.observed = observed
@@ -200,7 +200,7 @@ private struct ThresholdScanner {
         throw fault("expected <, <=, >, >=, == or !=")
     }
 
-    mutating func limit(for unit: Metric.Unit) throws(LoadTestError) -> Threshold.Limit {
+    mutating func limit(for unit: ThresholdResult.Unit) throws(LoadTestError) -> Threshold.Limit {
         guard let value = number() else {
             let other = try metric()
             try requireSame(unit, other)
@@ -226,7 +226,7 @@ private struct ThresholdScanner {
         }
     }
 
-    private func requireSame(_ unit: Metric.Unit, _ other: Metric) throws(LoadTestError) {
+    private func requireSame(_ unit: ThresholdResult.Unit, _ other: Metric) throws(LoadTestError) {
         guard other.unit == unit else { throw fault("the two sides are counted in different units") }
     }
 

@@ -10,11 +10,23 @@ public struct ThresholdResult: Codable, Sendable, Equatable {
         case unmeasured
     }
 
+    /// What both sides are counted in.
+    public enum Unit: String, Codable, Sendable {
+        /// Microseconds.
+        case micros = "us"
+        /// A share of 1.
+        case fraction
+        /// A rate.
+        case perSecond = "per_second"
+    }
+
     /// As it was written: `p(99)<5ms`.
     public var expression: String
-    /// The left side's value, in microseconds where it is a time, else as a fraction or a rate.
+    /// What both sides are counted in.
+    public var unit = Unit.micros
+    /// The left side's value.
     public var observed: Double?
-    /// The right side's value, in the same unit.
+    /// The right side's value.
     public var limit: Double?
     /// What became of it.
     public var verdict: Verdict
