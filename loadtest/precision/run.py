@@ -351,6 +351,7 @@ def main():
     parser.add_argument("--skip", default="", help="any of: precision,lag,closed")
     parser.add_argument("--write", action="store_true", help="write results/precision.json and .md")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that servers are ended on the way out
     for tool in ("wrk", "taskset"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing: apt-get install wrk util-linux")
