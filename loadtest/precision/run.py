@@ -126,10 +126,8 @@ def run_belfry(options, url, arguments, percentiles=(), requests=None):
 
 
 def error_count(report):
-    errors = report.get("errors", 0)
-    if isinstance(errors, dict):
-        return sum(v for k, v in errors.items() if isinstance(v, (int, float)) and k not in ("total", "share", "rate"))
-    return errors
+    errors = report["errors"]
+    return errors["total"] if "total" in errors else sum(errors.values())
 
 
 def stalled(stall_ms, period_ms, rate, drain_rate, p):
