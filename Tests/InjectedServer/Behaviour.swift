@@ -174,7 +174,8 @@ public struct Behaviour: Sendable {
     public var activationNanoseconds: UInt64 = 0
     /// What a data reply takes longer while an activation lasts, in nanoseconds.
     public var activationBumpNanoseconds: UInt64 = 0
-    /// Whether the server spins instead of sleeping even while nothing is due; nil: if any reply is delayed.
+    /// Whether the server spins instead of sleeping even while nothing is due, as long as anyone is connected; nil: if any
+    /// reply is delayed.
     public var isBusyPolling: Bool?
 
     /// A server that does nothing wrong.

@@ -33,6 +33,7 @@ struct EventLoop: ~Copyable {
     private var previous: Int?
     private var activation: (at: UInt64, snapshot: Int)?
     private var isEnding = false
+    private var openCount = 0
 
     init(_ behaviour: Behaviour, listener: Int32, wake: Int32, ringCapacity: Int) {
         self.behaviour = behaviour
@@ -71,7 +72,8 @@ struct EventLoop: ~Copyable {
         defer { events.deallocate() }
         while !isEnding {
             sendDue()
-            let count = belfry_epoll_wait(epoll, events, 64, spins ? 0 : patienceMillis())
+            // Nobody is kept waiting by a sleep while nobody is connected, and a server that was left behind costs nothing.
+            let count = belfry_epoll_wait(epoll, events, 64, spins && openCount > 0 ? 0 : patienceMillis())
             if count <= 0 { continue }
             if clockNanoseconds() >= nextStall { continue }  // what came is told again after the stall
             for index in 0..<Int(count) {
@@ -171,6 +173,7 @@ struct EventLoop: ~Copyable {
             connections[Int(descriptor)] = connection
             connection.pointee.generation &+= 1
             connection.pointee.isOpen = true
+            openCount += 1
             connection.pointee.isBusy = false
             connection.pointee.awaitsRoom = false
             connection.pointee.input.clear()
@@ -195,6 +198,7 @@ struct EventLoop: ~Copyable {
     private mutating func drop(_ connection: UnsafeMutablePointer<ClientConnection>) {
         if connection.pointee.isBusy, connection.pointee.ordinal > 0 { ledger.counts.abandoned += 1 }
         connection.pointee.isOpen = false
+        openCount -= 1
         connection.pointee.isBusy = false
         close(connection.pointee.descriptor)
     }

@@ -126,10 +126,8 @@ def run_belfry(options, url, arguments, percentiles=(), requests=None):
 
 
 def error_count(report):
-    errors = report.get("errors", 0)
-    if isinstance(errors, dict):
-        return sum(v for k, v in errors.items() if isinstance(v, (int, float)) and k not in ("total", "share", "rate"))
-    return errors
+    errors = report["errors"]
+    return errors["total"] if "total" in errors else sum(errors.values())
 
 
 def stalled(stall_ms, period_ms, rate, drain_rate, p):
@@ -351,6 +349,7 @@ def main():
     parser.add_argument("--skip", default="", help="any of: precision,lag,closed")
     parser.add_argument("--write", action="store_true", help="write results/precision.json and .md")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that servers are ended on the way out
     for tool in ("wrk", "taskset"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing: apt-get install wrk util-linux")
