@@ -96,7 +96,8 @@ extension LoadTest {
     // MARK: The highest rate
 
     private func findMax() throws(LoadTestError) -> LoadTestFindings {
-        var confirmed: [RunResult] = []
+        var confirmed: [Int: RunResult] = [:]
+        var latest: RunResult?
         // What ends a probe early: the first bound on a percentile, and the first on errors.
         let latency = options.thresholds.lazy.compactMap(\.latencyBound).first
         let errors = options.thresholds.lazy.compactMap(\.errorBound).first
@@ -108,43 +109,34 @@ extension LoadTest {
 
         let search = FindMax { rate, confirmation throws(LoadTestError) in
             guard !self.current.isStopped else { throw .failed("stopped before a rate was found") }
-            if confirmation == 0 { confirmed = [] }
+            if confirmation == 0 { confirmed = [:] }
             let progress = LoadProgress(latencyMax: latency?.nanoseconds ?? .max)
             let seed = self.options.seed &+ UInt64(confirmation.map { $0 + 1 } ?? 0)
             let plan = try self.plan(
                 rate: rate, duration: self.options.probeDurationMax, seed: seed, requests: self.requests)
             let early = EarlyEnd(
                 progress: progress, latency: latencyStopping, errors: errorStopping, mayHoldEarly: mayHoldEarly,
-                earliest: self.options.warmup + self.options.probeDurationMax / 4)
+                warmup: self.options.warmup, duration: self.options.probeDurationMax)
             let label = "\(confirmation.map { "confirming \($0 + 1) of 3" } ?? "probing") \(Int(rate))/s"
             let result = try self.perform(
                 plan, label: label, progress: progress, disturbances: confirmation == nil ? [early] : [])
             if self.current.isStopped { throw .failed("stopped before a rate was found") }
-            if confirmation != nil { confirmed.append(result) }
-            let isBroken =
-                latencyStopping?.decide(over: progress.over, of: progress.counted - progress.countedErrors) == .broken
+            if let confirmation { confirmed[confirmation] = result }
+            latest = result
+            let isBroken = result.isCut && early.decision == .broken
             return self.probe(result, rate: rate, isBroken: isBroken, isConfirmation: confirmation != nil)
         }
         let report = try search.search(from: options.rate ?? 0)
         guard report.rate != nil else {
-            let reason = "no rate was found: \(report.ended)"
-            var findings = confirmed.isEmpty ? Self.nothing : judge(confirmed, requests: requests)
+            // Some threshold cannot be met at all, or the generator is in the way: the figures are the last run's.
+            var findings = judge([latest!], requests: requests)
             findings.findMax = report
-            // Some threshold cannot be met at all, or the generator is in the way.
-            let isGenerator = report.probes.last?.verdict == .invalid
-            findings.verdict = isGenerator ? .invalid : .failed
-            if isGenerator { findings.invalid.append(reason) }
+            if findings.verdict == .passed { findings.verdict = .failed }
             return findings
         }
-        var findings = judge(confirmed, requests: requests)
+        var findings = judge(confirmed.sorted { $0.key < $1.key }.map(\.value), requests: requests)
         findings.findMax = report
         return findings
-    }
-
-    private static var nothing: LoadTestFindings {
-        LoadTestFindings(
-            runs: [], validation: nil, recall: nil, thresholds: [], invalid: [], verdict: .failed,
-            latencyIntervals: [:])
     }
 
     /// Judges one probe.

@@ -58,7 +58,7 @@ public struct FindMaxReport: Codable, Sendable, Equatable {
     public var resolution: Double
     /// All probes in order.
     public var probes: [Probe]
-    /// The whole runs at the end, in order; the last three are those of `rate`.
+    /// The whole runs at the end, in order.
     public var confirmations: [Probe]
     /// Why the search ended where it did.
     public var ended: String
@@ -75,6 +75,9 @@ struct FindMax {
     static let resolution = 0.02
     static let confirmationCount = 3
     static let probeCountMax = 60
+    /// A run that the generator spoilt says nothing about the server: so often it is repeated before the rate counts as beyond
+    /// the generator.
+    static let repetitionCountMax = 2
 
     /// Runs once at a rate. `confirmation` is nil for a probe that may end early, and numbers the whole runs.
     let probe: (_ rate: Double, _ confirmation: Int?) throws(LoadTestError) -> FindMaxReport.Probe
@@ -87,8 +90,7 @@ struct FindMax {
         var isGeneratorLimit = false
         var rate = start
         while report.probes.count < Self.probeCountMax {
-            let result = try probe(rate, nil)
-            report.probes.append(result)
+            let result = try valid(rate, nil, &report.probes)
             if result.verdict == .holds {
                 holding = rate
             } else {
@@ -112,8 +114,7 @@ struct FindMax {
         while candidate >= 1, report.confirmations.count < Self.probeCountMax {
             var held = 0
             for number in 0..<Self.confirmationCount {
-                let result = try probe(candidate, number)
-                report.confirmations.append(result)
+                let result = try valid(candidate, number, &report.confirmations)
                 guard result.verdict == .holds else { break }
                 held += 1
             }
@@ -129,5 +130,18 @@ struct FindMax {
         }
         report.ended = "no rate was confirmed"
         return report
+    }
+
+    /// Runs once, and again while the generator is late.
+    private func valid(_ rate: Double, _ confirmation: Int?, _ record: inout [FindMaxReport.Probe])
+        throws(LoadTestError) -> FindMaxReport.Probe
+    {
+        var result = try probe(rate, confirmation)
+        record.append(result)
+        for _ in 0..<Self.repetitionCountMax where result.verdict == .invalid {
+            result = try probe(rate, confirmation)
+            record.append(result)
+        }
+        return result
     }
 }
