@@ -30,6 +30,16 @@ struct Resampling {
 
     var secondCount: Int { intervals.count }
 
+    /// How many draws of neighbouring seconds make up a resample.
+    private var blockCount: Double { Double(secondCount) / Double(blockLength) }
+
+    /// Resamples of few blocks differ less than runs would: by the root of (n - 1) / n, and as Student's t does from the normal
+    /// distribution, here at 99 % (Cornish and Fisher's expansion).
+    var widening: Double {
+        let freedom = max(1, blockCount - 1)
+        return ((freedom + 1) / freedom).squareRoot() * (1 + 1.91 / freedom + 3.43 / (freedom * freedom))
+    }
+
     /// - name: the report's, for errors.
     init(_ report: Report, name: String) throws(LoadTestError) {
         intervals = report.intervals
