@@ -11,7 +11,7 @@ import Testing
 
     @Test func theReportIsInThePageAsItWasGiven() throws {
         let report: [String: String] = ["target": Self.hostile, "{{title}}": "é\u{2028}<!--"]
-        let json = try JSONSerialization.data(withJSONObject: report)
+        let json = try JSONSerialization.data(withJSONObject: report, options: .withoutEscapingSlashes)
         let page = ReportPage.html(json: [UInt8](json), title: "A & B <\(Self.hostile)")
         let start = try #require(page.range(of: "<script type=\"application/json\" id=\"report\">"))
         let end = try #require(page.range(of: "</script>", range: start.upperBound..<page.endIndex))
@@ -271,8 +271,9 @@ private enum Browser {
         }
     }
 
+    /// Slashes stay as they are: `<\/script>` would be harmless by itself.
     static func document(of report: [String: Any]) throws -> Document {
-        let json = try JSONSerialization.data(withJSONObject: report)
+        let json = try JSONSerialization.data(withJSONObject: report, options: .withoutEscapingSlashes)
         return try document(page: ReportPage.html(json: [UInt8](json), title: "Report"))
     }
 
