@@ -35,7 +35,16 @@ public enum ReportPage {
     /// JSON as it may stand inside `<script>`. In JSON `<` occurs only in strings, where the escape means the same;
     /// without it nothing can close the element or open a comment.
     private static func script(_ json: String) -> String {
-        json.replacing("<", with: "\\u003c")
+        var escaped: [UInt8] = []
+        escaped.reserveCapacity(json.utf8.count + 1_024)
+        for byte in json.utf8 {
+            if byte == UInt8(ascii: "<") {
+                escaped += "\\u003c".utf8
+            } else {
+                escaped.append(byte)
+            }
+        }
+        return String(decoding: escaped, as: UTF8.self)
     }
 
     private static func markup(_ text: String) -> String {
