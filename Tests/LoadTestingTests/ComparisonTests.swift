@@ -129,6 +129,13 @@ import Testing
         var report = SyntheticRun(seconds: 3).report()
         try withTemporaryFile(try report.json()) { whole in
             #expect(try Comparison(baseline: whole, candidate: whole).verdict == .noDifference)
+            report.intervals[2].succeeded -= 1
+            try withTemporaryFile(try report.json()) { damaged in
+                #expect(
+                    throws: LoadTestError.failed(
+                        "\(damaged) is damaged: intervals[2] has 199 successes and 200 latencies")
+                ) { try Comparison(baseline: damaged, candidate: whole) }
+            }
             report.intervals[1].latency = "AAAA"
             try withTemporaryFile(try report.json()) { damaged in
                 #expect(

@@ -159,7 +159,7 @@ import Testing
             $0.latencyIntervals = ["p50": [390, 420]]
         }
         var changed = report
-        changed.errorBodies = ["503": "{\"title\": \"no snapshot\"}"]
+        changed.errorBodies = ["503": "{\"title\":\n\"no\u{1B}snapshot\"}"]
         let text = changed.text
         let lines = text.split(separator: "\n").map(String.init)
         #expect(lines.contains { $0.hasPrefix("open loop, constant arrivals, seed 1") })

@@ -39,7 +39,9 @@ extension Report {
         let share = "\(percent(errors.share)) (\(errors.total))"
         lines.append(row("errors", kinds.isEmpty ? "0" : "\(share): \(kinds.joined(separator: ", "))"))
         for (status, body) in errorBodies.sorted(by: { $0.key < $1.key }) {
-            let line = body.replacing("\r", with: "").replacing("\n", with: " ")
+            // A server's text must not steer the terminal.
+            let line = String(
+                body.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) })
             lines.append(row("", "\(status): \(line.count > 160 ? line.prefix(160) + "..." : line)"))
         }
         if reconnections > 0 { lines.append(row("reconnections", "\(reconnections)")) }
@@ -168,8 +170,8 @@ extension Report {
             return ["FAILED: \(failed) of \(thresholds.count) thresholds \(failed == 1 ? "does" : "do") not hold"]
                 + reasons
         case .passed:
-            return [thresholds.isEmpty ? "done, no thresholds" : "passed: all \(thresholds.count) thresholds hold"]
-                + reasons
+            let held = thresholds.count == 1 ? "the threshold holds" : "all \(thresholds.count) thresholds hold"
+            return [thresholds.isEmpty ? "done, no thresholds" : "passed: \(held)"] + reasons
         }
     }
 }

@@ -15,6 +15,8 @@ struct Resampling {
     }
 
     static let percentiles = [50.0, 90, 99]
+    /// More requests in a second are none of ours; sums of fewer fit 64 bits.
+    static let requestCountMax = 1 << 32
 
     /// Values of the cells that are not empty in any second, ascending, in microseconds. (cells)
     private var values: [Double] = []
@@ -46,14 +48,21 @@ struct Resampling {
         blockLength = max(1, Int(Double(intervals.count).cubeRoot.rounded()))
         var seconds: [[HistogramCell]] = []
         for (number, interval) in intervals.enumerated() {
+            let place = "\(name) is damaged: intervals[\(number)]"
+            let cells: [HistogramCell]
             do {
-                seconds.append(try HistogramCodec.cells(interval.latency))
+                cells = try HistogramCodec.cells(interval.latency)
             } catch {
-                throw .failed("\(name) is damaged: intervals[\(number)].latency: \(error)")
+                throw .failed("\(place).latency: \(error)")
             }
-            guard interval.lengthS > 0, interval.requests >= 0, interval.errors >= 0, interval.succeeded >= 0 else {
-                throw .failed("\(name) is damaged: intervals[\(number)] has a length or a count below 0")
+            guard interval.lengthS > 0, interval.errors >= 0, (0...Self.requestCountMax).contains(interval.requests),
+                interval.errors <= interval.requests, (0...interval.requests).contains(interval.succeeded)
+            else { throw .failed("\(place) has a length or a count that cannot be") }
+            let samples = cells.reduce(0.0) { $0 + Double($1.count) }
+            guard samples == Double(interval.succeeded) else {
+                throw .failed("\(place) has \(interval.succeeded) successes and \(short(samples)) latencies")
             }
+            seconds.append(cells)
         }
         let occupied = Set(seconds.joined().lazy.map(\.index)).sorted()
         var places = [Int](repeating: 0, count: CellLayout.count)
