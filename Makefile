@@ -8,12 +8,16 @@ export OPENBLAS_NUM_THREADS := 1
 LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libxxhash-dev zlib1g-dev
 # PyPI's torch brings 5.9 GB of CUDA; Debian's is enough. A torch of the user's own in .venv takes precedence.
 TRAINING := python3-torch python3-venv
+# What the tests of the load tester's outputs read them with.
+READERS := chromium
+# What the load tester is measured beside.
+PEERS := wrk curl
 PYTHON := .venv/bin/python
 MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build test test-long test-swift test-allocations test-models sanitize lint format libraries training fixtures help
+.PHONY: run build loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize lint format libraries training readers peers fixtures help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -26,6 +30,15 @@ run: build
 build: libraries
 	swift build -c release --product belfry
 
+## make loadtest     the smoke and slo scenarios against the daemon of make run
+loadtest: build peers
+	loadtest/against-demo.sh
+
+## make loadtest-precision  what the load tester reports, beside arithmetic and wrk; about 8 minutes on an idle machine
+loadtest-precision: build peers
+	swift build -c release --product injected-server
+	loadtest/precision/run.py
+
 ## make test         every test, within 30 minutes on two cores
 test: lint test-swift test-models sanitize test-allocations
 
@@ -34,7 +47,7 @@ test-long: libraries fixtures
 	BELFRY_LONG=1 $(SWIFT_TEST) --filter 'Mutation|Mutated|Fuzz|Random'
 
 ## make test-swift   the daemon's tests
-test-swift: libraries fixtures
+test-swift: libraries fixtures readers
 	$(SWIFT_TEST)
 
 ## make test-allocations  the count of heap allocations per request, which only an optimised build can show
@@ -49,7 +62,7 @@ test-models: training
 # Swift has no undefined-behaviour sanitizer. A trap needs no runtime: the process dies with SIGILL where it happens.
 # vptr needs run-time type information of FAISS, function would instrument calls into libraries that are not.
 UNDEFINED := -fsanitize=undefined -fsanitize-trap=undefined -fno-sanitize=vptr,function
-sanitize: libraries fixtures
+sanitize: libraries fixtures readers
 	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
 	  swift test --sanitize=address $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) \
 	  --scratch-path .build/sanitize --no-parallel
@@ -66,6 +79,16 @@ format:
 libraries:
 	@dpkg -s $(LIBRARIES) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(LIBRARIES); }
+
+peers:
+	@dpkg -s $(PEERS) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(PEERS); }
+
+readers: training
+	@dpkg -s $(READERS) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(READERS); }
+	@cmp -s Tests/requirements.txt .venv/tests-requirements.txt || \
+	  { $(PYTHON) -m pip install -q -r Tests/requirements.txt && cp Tests/requirements.txt .venv/tests-requirements.txt; }
 
 training:
 	@dpkg -s $(TRAINING) >/dev/null 2>&1 || \

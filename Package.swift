@@ -127,7 +127,7 @@ let package = Package(
                 "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("EndToEndTests", ["InjectedServer", "LoadTesting", "TestSupport", "belfry"]),
+        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -152,7 +152,9 @@ import Testing
         let report = run.report {
             $0.thresholds = [
                 .init(expression: "p(99)<5ms", observed: 700.5, limit: 5000, verdict: .holds, reason: nil),
-                .init(expression: "errors<0.1%", observed: 0.00167, limit: 0.001, verdict: .fails, reason: nil),
+                .init(
+                    expression: "errors<0.1%", unit: .fraction, observed: 0.00167, limit: 0.001, verdict: .fails,
+                    reason: nil),
                 .init(expression: "p(99.9)<9ms", observed: nil, limit: 9000, verdict: .unmeasured, reason: "too few"),
             ]
             $0.exit = .failed

@@ -84,7 +84,7 @@ public struct RunResult: Sendable {
     /// Up to a few bodies of replies that were no success, by status.
     public var errorBodies: [UInt16: String]
     /// Whether the run was stopped before its end.
-    public var isCut: Bool
+    public var isCut = false
     /// Connections opened anew after the first ones.
     public var reconnections: Int
 
