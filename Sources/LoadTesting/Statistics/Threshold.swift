@@ -137,13 +137,23 @@ private struct ThresholdScanner {
         return String(text[start..<position])
     }
 
-    private mutating func number() -> Double? {
+    /// A number beyond this means nothing here and would not fit an integer of nanoseconds.
+    private static let numberMax = 1e9
+
+    /// The digits of a number, or nil if there is none. They are kept as text until the unit is known: 0.7 / 100 is not the
+    /// same binary fraction as 7 / 1000, and a threshold on the boundary would be judged wrongly.
+    private mutating func digits() throws(LoadTestError) -> String? {
         let start = position
         let digits = word { $0.isASCII && ($0.isNumber || $0 == ".") }
-        if let value = Double(digits) { return value }
-        position = start
-        return nil
+        guard let value = Double(digits) else {
+            position = start
+            return nil
+        }
+        guard value <= Self.numberMax else { throw fault("a number is at most \(Int(Self.numberMax))") }
+        return digits
     }
+
+    private mutating func number() throws(LoadTestError) -> Double? { try digits().flatMap { Double($0) } }
 
     mutating func metric() throws(LoadTestError) -> Metric {
         skipSpaces()
@@ -154,7 +164,7 @@ private struct ThresholdScanner {
         var metric: Metric
         switch name {
         case "p":
-            guard take("("), let percentile = number(), take(")") else { throw fault("expected p(99)") }
+            guard take("("), let percentile = try number(), take(")") else { throw fault("expected p(99)") }
             guard percentile > 0, percentile < 100 else { throw fault("a percentile lies between 0 and 100") }
             metric = Metric(quantity: .percentile(percentile))
         case "max": metric = Metric(quantity: .max)
@@ -172,7 +182,7 @@ private struct ThresholdScanner {
         case "invalid": metric = Metric(quantity: .invalid)
         case "rate": metric = Metric(quantity: .rate)
         case "recall":
-            guard take("@"), let depth = number(), depth >= 1, depth == depth.rounded() else {
+            guard take("@"), let depth = try number(), depth >= 1, depth == depth.rounded() else {
                 throw fault("expected recall@100")
             }
             metric = Metric(quantity: .recall(Int(depth)))
@@ -201,27 +211,29 @@ private struct ThresholdScanner {
     }
 
     mutating func limit(for unit: ThresholdResult.Unit) throws(LoadTestError) -> Threshold.Limit {
-        guard let value = number() else {
+        guard let digits = try digits() else {
             let other = try metric()
             try requireSame(unit, other)
             return .metric(factor: 1, other)
         }
+        // Rounded once, from the decimal digits.
+        func value(exponent: Int = 0) -> Double { Double("\(digits)e\(exponent)")! }
         if take("*") {
             let other = try metric()
             try requireSame(unit, other)
-            return .metric(factor: value, other)
+            return .metric(factor: value(), other)
         }
         let suffix = word { $0.isLetter || $0 == "%" || $0 == "µ" }
         switch (unit, suffix) {
-        case (.micros, "us"), (.micros, "µs"): return .constant(value)
-        case (.micros, "ms"): return .constant(value * 1000)
-        case (.micros, "s"): return .constant(value * 1_000_000)
+        case (.micros, "us"), (.micros, "µs"): return .constant(value())
+        case (.micros, "ms"): return .constant(value(exponent: 3))
+        case (.micros, "s"): return .constant(value(exponent: 6))
         case (.micros, _): throw fault("expected a time: us, ms or s")
-        case (.fraction, "%"): return .constant(value / 100)
-        case (.fraction, ""): return .constant(value)
+        case (.fraction, "%"): return .constant(value(exponent: -2))
+        case (.fraction, ""): return .constant(value())
         case (.fraction, _): throw fault("expected a share, such as 0.1% or 0.98")
-        case (.perSecond, "%"): return .shareOfScheduledRate(value / 100)
-        case (.perSecond, ""): return .constant(value)
+        case (.perSecond, "%"): return .shareOfScheduledRate(value(exponent: -2))
+        case (.perSecond, ""): return .constant(value())
         case (.perSecond, _): throw fault("expected a rate per second, or a share of the scheduled one")
         }
     }
