@@ -125,7 +125,7 @@ extension LoadTest {
             if let confirmation { attempt[confirmation] = result }
             latest = result
             let isBroken = result.isCut && early.decision == .broken
-            let probe = self.probe(result, rate: rate, isBroken: isBroken, isConfirmation: confirmation != nil)
+            let probe = try self.probe(result, rate: rate, isBroken: isBroken, isConfirmation: confirmation != nil)
             if attempt.count == FindMax.confirmationCount, probe.verdict == .holds {
                 confirmed = attempt.sorted { $0.key < $1.key }.map(\.value)
             }
@@ -145,7 +145,9 @@ extension LoadTest {
     }
 
     /// Judges one probe.
-    private func probe(_ result: RunResult, rate: Double, isBroken: Bool, isConfirmation: Bool) -> FindMaxReport.Probe {
+    private func probe(_ result: RunResult, rate: Double, isBroken: Bool, isConfirmation: Bool) throws(LoadTestError)
+        -> FindMaxReport.Probe
+    {
         // Answers are checked where the search ends; they do not depend on the rate.
         let validation = isConfirmation ? validate([result], requests: requests) : nil
         let recall = isConfirmation ? measureRecall([result], requests: requests) : nil
@@ -158,8 +160,10 @@ extension LoadTest {
         } else {
             reasons = judged.filter { $0.verdict == .fails }.map(\.expression)
             if reasons.isEmpty, isBroken { reasons = ["too many requests are late"] }
-            if reasons.isEmpty, !result.isCut {
-                reasons = judged.filter { $0.verdict == .unmeasured }.map { "\($0.expression): \($0.reason ?? "")" }
+            if reasons.isEmpty, !result.isCut, let unmeasured = judged.first(where: { $0.verdict == .unmeasured }) {
+                throw .failed(
+                    "at \(short(rate))/s a probe cannot judge '\(unmeasured.expression)': "
+                        + "\(unmeasured.reason ?? ""); a longer --probe-duration or a higher --rate to start from helps")
             }
             if !reasons.isEmpty { verdict = .fails }
         }

@@ -69,9 +69,9 @@ public struct RunResult: Sendable {
     public var latency: LatencyHistogram
     /// From the actual send to the end of the reply.
     public var service: LatencyHistogram
-    /// The generator's own delay, of all requests that were sent.
+    /// The generator's own delay, of all requests.
     public var sendLag: LatencyHistogram
-    /// How long a request waited because every connection was busy, of all that were sent.
+    /// How long a request waited because every connection was busy, of all requests.
     public var connectionWait: LatencyHistogram
     /// The ids that replies named, in the order they were first seen.
     public var snapshots: [String]
