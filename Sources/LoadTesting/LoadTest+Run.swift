@@ -163,7 +163,8 @@ extension LoadTest {
             if reasons.isEmpty, !result.isCut, let unmeasured = judged.first(where: { $0.verdict == .unmeasured }) {
                 throw .failed(
                     "at \(short(rate))/s a probe cannot judge '\(unmeasured.expression)': "
-                        + "\(unmeasured.reason ?? ""); a longer --probe-duration or a higher --rate to start from helps")
+                        + "\(unmeasured.reason ?? ""); a longer --probe-duration or a higher --rate to start from helps"
+                )
             }
             if !reasons.isEmpty { verdict = .fails }
         }

@@ -157,7 +157,8 @@ extension Report {
             ]
             lines.append(cells(phase.name, values))
         }
-        let unknown = overload.phases.first?.p99Micros == nil ? "unknown: too few replies before it" : "not within the run"
+        let unknown =
+            overload.phases.first?.p99Micros == nil ? "unknown: too few replies before it" : "not within the run"
         lines.append(row("recovery", overload.recoverySeconds.map { "\(fixed($0, 1)) s" } ?? unknown))
         return lines
     }
