@@ -556,5 +556,35 @@ extension GenerationTests {
             #expect(result.run.outcomes.count % 20 == 0)
             #expect(result.run.outcomes[19].latency + 64 >= 400 * millisecond)
         }
+
+        /// Whoever stops a run because the server died has to see the requests that nobody took.
+        @Test func aStopKeepsWhatNobodyTook() throws {
+            let server = try RemovableServer(Behaviour())
+            var test = TestRun()
+            test.rate = 200
+            test.nanoseconds = 60_000 * millisecond
+            let schedule = try test.schedule
+            var plan = LoadPlan(
+                target: server.target, mode: .open(schedule), requests: TestRun.requests(test.requestCount))
+            plan.connections = 2
+            let progress = LoadProgress()
+            let run = try withWatchdog {
+                try LoadRun.run(
+                    plan, progress: progress,
+                    disturbances: [
+                        Interruption(at: 150 * millisecond) { server.remove() },
+                        Interruption(at: 800 * millisecond) { progress.stop() },
+                    ])
+            }
+            #expect(run.isCut)
+            let gone = run.marks[0].end
+            let count = run.outcomes.count
+            #expect(run.outcomes.map(\.scheduled) == Array(schedule.instants.prefix(count)))
+            // 130 were due in that time, the two connections account for two.
+            let unsent = run.outcomes.filter { $0.scheduled > gone }
+            #expect(unsent.count > 10)
+            #expect(unsent.allSatisfy { $0.kind == .closed && $0.service == 0 && $0.wait > 0 })
+            #expect(progress.done == count)
+        }
     }
 }
