@@ -22,6 +22,8 @@ public final class ControlClient {
     private let timeoutSeconds: Int
     private var descriptor: Int32 = -1
     private var reply = ReplyBuffer()
+    // Whether the latest exchange found the connection closed before a byte of the reply came.
+    private var wasClosed = false
 
     /// Connects with the first request.
     public init(_ target: Target, timeoutSeconds: Int = 30) {
@@ -39,13 +41,20 @@ public final class ControlClient {
         let message =
             Messages.head(method, path, authority: target.authority, bodyByteCount: body?.utf8.count) + (body ?? "")
         let isFresh = descriptor < 0
+        wasClosed = false
         do throws(LoadTestError) {
             return try exchange(message)
         } catch {
             disconnect()
-            // A kept connection may have been closed meanwhile; a fresh one tells the truth.
-            guard !isFresh else { throw error }
+            // A kept connection may have been closed meanwhile; a fresh one tells the truth. What only took too long has
+            // arrived: it must not be done twice.
+            guard !isFresh, wasClosed else { throw error }
+        }
+        do throws(LoadTestError) {
             return try exchange(message)
+        } catch {
+            disconnect()
+            throw error
         }
     }
 
@@ -62,7 +71,10 @@ public final class ControlClient {
             }
             return true
         }
-        guard sent else { throw fault("cannot send") }
+        guard sent else {
+            wasClosed = errno == EPIPE || errno == ECONNRESET
+            throw fault("cannot send")
+        }
         reply.removeAll()
         while true {
             let received = reply.receive(descriptor)
@@ -73,7 +85,11 @@ public final class ControlClient {
                 if reply.closes || received == 0 { disconnect() }
                 return whole
             }
-            guard received > 0 else { throw fault(received == 0 ? "the connection was closed" : "no reply") }
+            guard received > 0 else {
+                wasClosed = reply.count == 0 && (received == 0 || errno == ECONNRESET)
+                if received == 0 { errno = 0 }
+                throw fault(received == 0 ? "the connection was closed" : "no reply")
+            }
         }
     }
 

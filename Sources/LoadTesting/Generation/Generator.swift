@@ -136,7 +136,7 @@ final class Generator {
             while true {
                 dispatchDue(bytes, &now)
                 if dispatched == instants.count, busyCount == 0 { return }
-                if !progress.isWanted, busyCount == 0 { return }
+                if !progress.isWanted, busyCount == 0 { return giveUpWaiting(now) }
                 wait(until: noticed < instants.count ? instants[noticed] : .max, now: now) { index, events in
                     handle(index, events, bytes)
                     // A long batch of replies must not hold up what is due meanwhile.
@@ -252,12 +252,20 @@ final class Generator {
                 }
             }
         }
-        while dispatched < noticed, now - instants[dispatched] > plan.timeoutNanoseconds {
-            outcomes[dispatched].kind = .timeout
-            outcomes[dispatched].waitTicks = Outcome.ticks(now - instants[dispatched] - outcomes[dispatched].lag)
-            count(outcomes[dispatched])
-            dispatched += 1
-        }
+        while dispatched < noticed, now - instants[dispatched] > plan.timeoutNanoseconds { giveUp(.timeout, now) }
+    }
+
+    /// The run was stopped while no connection stood: what was due before has failed, and must not drop out of the report.
+    private func giveUpWaiting(_ now: UInt64) {
+        while dispatched < noticed { giveUp(.closed, now) }
+    }
+
+    /// Ends the wait of the request that is next, unsent.
+    private func giveUp(_ kind: OutcomeKind, _ now: UInt64) {
+        outcomes[dispatched].kind = kind
+        outcomes[dispatched].waitTicks = Outcome.ticks(now - instants[dispatched] - outcomes[dispatched].lag)
+        count(outcomes[dispatched])
+        dispatched += 1
     }
 
     // MARK: Connections

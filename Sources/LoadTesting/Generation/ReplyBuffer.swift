@@ -19,6 +19,8 @@ struct ReplyBuffer {
     /// More than any reply of ours: a head of 64 KiB, or a message of 256 MiB, is no reply.
     static let headBytesMax = 64 << 10
     static let bytesMax = 256 << 20
+    /// A chunk's size with its extensions and the line end.
+    static let sizeLineBytesMax = 64
 
     private var base: UnsafeMutableRawPointer
     private var capacity: Int
@@ -100,28 +102,33 @@ struct ReplyBuffer {
                 return count < Self.headBytesMax ? .partial : .malformed
             }
             let length = end - UnsafeRawPointer(base) + 4
-            guard length >= 16, memcmp(base, "HTTP/1.", 7) == 0 else { return .malformed }
+            let bytes = base.assumingMemoryBound(to: UInt8.self)
+            guard length >= 16, memcmp(base, "HTTP/1.", 7) == 0, bytes[7] &- 0x30 < 10, bytes[8] == 0x20,
+                bytes[12] == 0x20 || bytes[12] == 13
+            else { return .malformed }
             var value: UInt16 = 0
             for offset in 9..<12 {
-                let digit = base.load(fromByteOffset: offset, as: UInt8.self) &- 0x30
+                let digit = bytes[offset] &- 0x30
                 guard digit < 10 else { return .malformed }
                 value = value * 10 + UInt16(digit)
             }
+            guard value >= 100 else { return .malformed }
             if value / 100 == 1 {  // an interim reply: the real one follows
                 memmove(base, base + length, count - length)
                 count -= length
                 continue
             }
             status = value
-            closes = base.load(fromByteOffset: 7, as: UInt8.self) == 0x30  // HTTP/1.0
+            closes = bytes[7] == 0x30  // HTTP/1.0
             guard readFields(length) else { return .malformed }
             headEnd = length
+            if value == 204 || value == 304 {  // have no body, whatever a length says of the one there would be
+                framing = .length
+                bodyEnd = 0
+            }
             switch framing {
             case .chunked:
                 chunkStart = length
-                bodyEnd = length
-            case .untilClose where value == 204 || value == 304:
-                framing = .length
                 bodyEnd = length
             case .untilClose: closes = true
             case .length: bodyEnd += length
@@ -146,14 +153,17 @@ struct ReplyBuffer {
                 if length > 15, strncasecmp(base + line, "content-length:", 15) == 0 {
                     var value = 0
                     var digits = 0
+                    var isOver = false
                     for index in line + 15..<next {
                         let digit = Int(bytes[index]) - 0x30
-                        if digit >= 0, digit < 10 {
+                        if digit >= 0, digit < 10, !isOver {
                             value = value * 10 + digit
                             digits += 1
                             guard value <= Self.bytesMax else { return false }
                         } else if bytes[index] > 0x20 {
                             return false
+                        } else {
+                            isOver = digits > 0
                         }
                     }
                     guard digits > 0, !hasLength || bodyEnd == value else { return false }
@@ -196,9 +206,10 @@ struct ReplyBuffer {
         while true {
             guard count <= Self.bytesMax else { return .malformed }
             guard let newline = memchr(base + chunkStart, 10, count - chunkStart) else {
-                return count - chunkStart < 64 ? .partial : .malformed
+                return count - chunkStart < Self.sizeLineBytesMax ? .partial : .malformed
             }
             let lineEnd = newline - UnsafeMutableRawPointer(base) + 1
+            guard lineEnd - chunkStart <= Self.sizeLineBytesMax else { return .malformed }
             var size = 0
             var position = chunkStart
             while position < lineEnd, let digit = Self.hexadecimal(bytes[position]) {

@@ -35,7 +35,7 @@ public struct SnapshotSwaps: Disturbance {
         }
     }
 
-    /// Ids of `GET /v1/snapshots` that can serve.
+    /// Ids of `GET /v1/snapshots` that can serve. The one that does comes last: activating it first would swap nothing.
     private static func known(to admin: Target) throws(LoadTestError) -> [String] {
         let reply = try ControlClient(admin).send("GET", "/v1/snapshots")
         guard reply.status == 200 else {
@@ -43,10 +43,16 @@ public struct SnapshotSwaps: Disturbance {
         }
         do throws(JSONDocumentError) {
             var ids: [String] = []
+            var serving: [String] = []
             for snapshot in try JSONDocument(reply.body).root.member("snapshots").elements() {
-                if try snapshot.member("state").string() != "failed" { ids.append(try snapshot.member("id").string()) }
+                let id = try snapshot.member("id").string()
+                switch try snapshot.member("state").string() {
+                case "failed": break
+                case "serving": serving.append(id)
+                default: ids.append(id)
+                }
             }
-            return ids
+            return ids + serving
         } catch {
             throw .failed("\(admin): GET /v1/snapshots: \(error)")
         }

@@ -76,8 +76,11 @@ public struct Schedule: Sendable {
         let all = [Phase(rate: first.rate, nanoseconds: warmupNanoseconds)] + phases
         let expected = all.reduce(0.0) { $0 + $1.rate * Double($1.nanoseconds) / 1e9 }
         guard all.allSatisfy({ $0.rate > 0 && $0.rate.isFinite }) else { throw .usage("a rate must be above 0") }
-        guard expected < Double(Self.countMax) else {
-            throw .usage("\(Int(expected)) requests are more than the \(Self.countMax) that fit one run")
+        var largest = expected
+        // Each phase begins with a whole burst.
+        if case .bursts(let size) = arrival { largest += Double(size) * Double(all.count) }
+        guard largest < Double(Self.countMax) else {
+            throw .usage("that makes more requests than the \(Self.countMax) that fit one run")
         }
         var instants: [UInt64] = []
         instants.reserveCapacity(Int(expected * 1.02) + 64)
@@ -93,19 +96,10 @@ public struct Schedule: Sendable {
                     instants.append(UInt64(instant))
                     instant -= log(random.unit()) * gap
                 }
-            case .constant:
-                var number = 0.0
-                while start + number * gap < end {
-                    instants.append(UInt64(start + number * gap))
-                    number += 1
-                }
+            case .constant: Self.append(1, phase, from: start, to: &instants)
             case .bursts(let size):
                 guard size > 0 else { throw .usage("a burst holds at least one request") }
-                var number = 0.0
-                while start + number * gap * Double(size) < end {
-                    for _ in 0..<size { instants.append(UInt64(start + number * gap * Double(size))) }
-                    number += 1
-                }
+                Self.append(size, phase, from: start, to: &instants)
             case .trace: break
             }
             start = end
@@ -114,6 +108,19 @@ public struct Schedule: Sendable {
         endNanoseconds = UInt64(start)
         guard instants.count > 0, warmupCount < instants.count else {
             throw .usage("at this rate no request is due within the duration")
+        }
+    }
+
+    /// Bursts at constant distance. Their numbers are divided by the rate: a sum or a multiple of rounded distances may leave
+    /// room for one more burst just before the end of the phase.
+    private static func append(_ size: Int, _ phase: Phase, from start: Double, to instants: inout [UInt64]) {
+        let length = Double(phase.nanoseconds)
+        var number = 0.0
+        while true {
+            let distance = number * Double(size) * 1e9 / phase.rate
+            guard distance < length else { return }
+            for _ in 0..<size { instants.append(UInt64(start + distance)) }
+            number += 1
         }
     }
 }

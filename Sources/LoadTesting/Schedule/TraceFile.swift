@@ -10,7 +10,7 @@ public enum TraceFile {
         var instants: [UInt64] = []
         var first = 0.0
         var latest = -Double.infinity
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
             let field = line.trimmingCharacters(in: .whitespaces)
             if field.isEmpty { continue }
             guard let seconds = Double(field), seconds.isFinite else {
