@@ -96,7 +96,8 @@ extension LoadTest {
     // MARK: The highest rate
 
     private func findMax() throws(LoadTestError) -> LoadTestFindings {
-        var confirmed: [Int: RunResult] = [:]
+        var confirmed: [RunResult] = []  // the whole runs of the highest rate that they confirm
+        var attempt: [Int: RunResult] = [:]  // the whole runs of the rate that is tried
         var latest: RunResult?
         // What ends a probe early: the first bound on a percentile, and the first on errors.
         let latency = options.thresholds.lazy.compactMap(\.latencyBound).first
@@ -109,7 +110,7 @@ extension LoadTest {
 
         let search = FindMax { rate, confirmation throws(LoadTestError) in
             guard !self.current.isStopped else { throw .failed("stopped before a rate was found") }
-            if confirmation == 0 { confirmed = [:] }
+            if confirmation == 0 { attempt = [:] }
             let progress = LoadProgress(latencyMax: latency?.nanoseconds ?? .max)
             let seed = self.options.seed &+ UInt64(confirmation.map { $0 + 1 } ?? 0)
             let plan = try self.plan(
@@ -121,10 +122,14 @@ extension LoadTest {
             let result = try self.perform(
                 plan, label: label, progress: progress, disturbances: confirmation == nil ? [early] : [])
             if self.current.isStopped { throw .failed("stopped before a rate was found") }
-            if let confirmation { confirmed[confirmation] = result }
+            if let confirmation { attempt[confirmation] = result }
             latest = result
             let isBroken = result.isCut && early.decision == .broken
-            return self.probe(result, rate: rate, isBroken: isBroken, isConfirmation: confirmation != nil)
+            let probe = self.probe(result, rate: rate, isBroken: isBroken, isConfirmation: confirmation != nil)
+            if attempt.count == FindMax.confirmationCount, probe.verdict == .holds {
+                confirmed = attempt.sorted { $0.key < $1.key }.map(\.value)
+            }
+            return probe
         }
         let report = try search.search(from: options.rate ?? 0)
         guard report.rate != nil else {
@@ -134,7 +139,7 @@ extension LoadTest {
             if findings.verdict == .passed { findings.verdict = .failed }
             return findings
         }
-        var findings = judge(confirmed.sorted { $0.key < $1.key }.map(\.value), requests: requests)
+        var findings = judge(confirmed, requests: requests)
         findings.findMax = report
         return findings
     }

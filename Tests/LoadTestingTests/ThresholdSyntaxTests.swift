@@ -26,7 +26,7 @@ import Testing
         ("service.p(99)<3ms", percentile(99, .service), .below, .constant(3000)),
         ("lag.p(99)<50us", percentile(99, .lag), .below, .constant(50)),
         ("wait.p(99)<1ms", percentile(99, .wait), .below, .constant(1000)),
-        ("errors<0.1%", errors, .below, .constant(0.1 / 100)),
+        ("errors<0.1%", errors, .below, .constant(0.001)),
         ("errors[status 503]<1%", unavailable, .below, .constant(0.01)),
         ("errors[timeout]<=0%", timeouts, .atMost, .constant(0)),
         ("refused<5%", Metric(quantity: .refused), .below, .constant(0.05)),

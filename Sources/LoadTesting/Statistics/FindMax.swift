@@ -58,18 +58,20 @@ public struct FindMaxReport: Codable, Sendable, Equatable {
     public var resolution: Double
     /// All probes in order.
     public var probes: [Probe]
-    /// The whole runs at the end, in order.
+    /// The whole runs at the end, in order: those of `rate` are followed by those that show that the next rate does not hold,
+    /// unless that was refused before.
     public var confirmations: [Probe]
     /// Why the search ended where it did.
     public var ended: String
 }
 
 /// The search for the highest rate that meets the thresholds: doubling until it does not, then bisection of the logarithm,
-/// then three whole runs to confirm; each step down after that is one resolution wide.
+/// then three whole runs to confirm, one resolution down after the other until they hold, or up until they do not.
 ///
 /// What makes it repeatable: every probe has the same arrivals, stretched to its rate (the schedule's seed is the same), so
-/// that two rates differ by the rate alone; a probe ends early only on evidence (`EarlyStopping`); and a probe that stays
-/// undecided counts its whole time.
+/// that two rates differ by the rate alone; a probe ends early only on evidence (`EarlyStopping`); a probe that stays
+/// undecided counts its whole time; and the whole runs decide in both directions, because a probe that failed by bad luck
+/// would otherwise end the search far too low. `FindMaxTests` has the figures for a queue.
 struct FindMax {
     /// The rates that hold and fail are brought together up to this ratio less 1.
     static let resolution = 0.02
@@ -87,16 +89,10 @@ struct FindMax {
             rate: nil, resolution: Self.resolution, probes: [], confirmations: [], ended: "")
         var holding = 0.0
         var failing = Double.infinity
-        var isGeneratorLimit = false
         var rate = start
         while report.probes.count < Self.probeCountMax {
             let result = try valid(rate, nil, &report.probes)
-            if result.verdict == .holds {
-                holding = rate
-            } else {
-                failing = rate
-                isGeneratorLimit = result.verdict == .invalid
-            }
+            if result.verdict == .holds { holding = rate } else { failing = rate }
             if holding > 0, failing / holding <= 1 + Self.resolution { break }
             if failing == .infinity {
                 rate = holding * 2
@@ -112,24 +108,35 @@ struct FindMax {
         }
         var candidate = holding
         while candidate >= 1, report.confirmations.count < Self.probeCountMax {
-            var held = 0
-            for number in 0..<Self.confirmationCount {
-                let result = try valid(candidate, number, &report.confirmations)
-                guard result.verdict == .holds else { break }
-                held += 1
-            }
-            if held == Self.confirmationCount {
+            let verdict = try confirm(candidate, &report)
+            if verdict == .holds {
                 report.rate = candidate
-                report.ended =
-                    isGeneratorLimit && candidate == holding
-                    ? "the generator, not the server, keeps the rate from going higher"
-                    : "\(Self.confirmationCount) whole runs confirm it"
-                return report
+                report.ended = "\(Self.confirmationCount) whole runs confirm it"
+                // What was refused on the way down needs no second refusal.
+                if candidate < holding { break }
+                candidate *= 1 + Self.resolution
+            } else if report.rate == nil {
+                candidate /= 1 + Self.resolution
+            } else {
+                if verdict == .invalid {
+                    report.ended = "the generator, not the server, keeps the rate from going higher"
+                }
+                break
             }
-            candidate /= 1 + Self.resolution
         }
-        report.ended = "no rate was confirmed"
+        if report.rate == nil { report.ended = "no rate was confirmed" }
         return report
+    }
+
+    /// Whole runs at a rate until one does not hold, and what became of the last.
+    private func confirm(_ rate: Double, _ report: inout FindMaxReport) throws(LoadTestError)
+        -> FindMaxReport.Probe.Verdict
+    {
+        for number in 0..<Self.confirmationCount {
+            let result = try valid(rate, number, &report.confirmations)
+            if result.verdict != .holds { return result.verdict }
+        }
+        return .holds
     }
 
     /// Runs once, and again while the generator is late.

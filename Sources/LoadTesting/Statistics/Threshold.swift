@@ -149,8 +149,9 @@ private struct ThresholdScanner {
     /// Larger numbers are refused: times are counted in 64 bits of nanoseconds.
     private static let numberMax = 1e9
 
-    /// A number, or nil if something else follows.
-    private mutating func number() throws(LoadTestError) -> Double? {
+    /// The digits of a number, or nil if something else follows. They are kept as text until the unit is known: 0.7 / 100 is
+    /// not the same binary fraction as 7 / 1000, and a threshold on the boundary would be judged wrongly.
+    private mutating func digits() throws(LoadTestError) -> String? {
         skipSpaces()
         let start = position
         let digits = word { $0.isASCII && ($0.isNumber || $0 == ".") }
@@ -159,8 +160,10 @@ private struct ThresholdScanner {
         guard value <= Self.numberMax else {
             throw fault("a number is at most \(Int(Self.numberMax))", at: start)
         }
-        return value
+        return digits
     }
+
+    private mutating func number() throws(LoadTestError) -> Double? { try digits().flatMap { Double($0) } }
 
     mutating func metric() throws(LoadTestError) -> Metric {
         skipSpaces()
@@ -239,7 +242,7 @@ private struct ThresholdScanner {
     mutating func limit(for unit: ThresholdResult.Unit) throws(LoadTestError) -> Threshold.Limit {
         skipSpaces()
         let start = position
-        guard let value = try number() else {
+        guard let digits = try digits() else {
             guard position < text.count, text[position].isLetter else {
                 throw fault("expected \(Self.examples(unit)), or another metric")
             }
@@ -247,24 +250,26 @@ private struct ThresholdScanner {
             try requireSame(unit, other, at: start)
             return .metric(factor: 1, other)
         }
+        // Rounded once, from the decimal digits.
+        func value(exponent: Int = 0) -> Double { Double("\(digits)e\(exponent)")! }
         if take("*") {
             skipSpaces()
             let otherStart = position
             let other = try metric()
             try requireSame(unit, other, at: otherStart)
-            return .metric(factor: value, other)
+            return .metric(factor: value(), other)
         }
         skipSpaces()
         let suffixStart = position
         let suffix = word { $0.isLetter || $0 == "%" }
         switch (unit, suffix) {
-        case (.micros, "us"), (.micros, "µs"): return .constant(value)
-        case (.micros, "ms"): return .constant(value * 1000)
-        case (.micros, "s"): return .constant(value * 1_000_000)
-        case (.fraction, "%"): return .constant(try share(value / 100, at: start))
-        case (.fraction, ""): return .constant(try share(value, at: start))
-        case (.perSecond, "%"): return .shareOfScheduledRate(value / 100)
-        case (.perSecond, ""): return .constant(value)
+        case (.micros, "us"), (.micros, "µs"): return .constant(value())
+        case (.micros, "ms"): return .constant(value(exponent: 3))
+        case (.micros, "s"): return .constant(value(exponent: 6))
+        case (.fraction, "%"): return .constant(try share(value(exponent: -2), at: start))
+        case (.fraction, ""): return .constant(try share(value(), at: start))
+        case (.perSecond, "%"): return .shareOfScheduledRate(value(exponent: -2))
+        case (.perSecond, ""): return .constant(value())
         default: throw fault("expected \(Self.examples(unit))", at: suffixStart)
         }
     }
