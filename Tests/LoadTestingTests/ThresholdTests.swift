@@ -145,10 +145,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", 1), ("q(99)<5ms", 1), ("p(99<5ms", 5), ("p(0)<5ms", 5), ("p(100)<5ms", 7), ("p(99)5ms", 6),
-        ("p(99)<5", 8), ("p(99)<5%", 9), ("p(99)<5ms please", 11), ("errors<1ms", 11), ("errors[gone]<1%", 13),
-        ("errors[status 99]<1%", 18), ("p(99)[loud]<5ms", 12), ("errors[swap]<1%", 13), ("lag.errors<1%", 11),
-        ("recall@<0.9", 8), ("recall@1.5>0.9", 11), ("rate>=5ms", 10), ("p(99)<2*errors", 15), ("p(99)<-1ms", 7),
+        ("", 1), ("q(99)<5ms", 1), ("p(99<5ms", 5), ("p(0)<5ms", 5), ("p(100)<5ms", 3), ("p(99)5ms", 6),
+        ("p(99)<5", 8), ("p(99)<5%", 9), ("p(99)<5ms please", 11), ("errors<1ms", 11), ("errors[gone]<1%", 8),
+        ("errors[status 99]<1%", 8), ("p(99)[loud]<5ms", 7), ("errors[swap]<1%", 8), ("lag.errors<1%", 1),
+        ("recall@<0.9", 8), ("recall@1.5>0.9", 8), ("rate>=5ms", 10), ("p(99)<2*errors", 9), ("p(99)<-1ms", 7),
     ])
     func whatMakesNoSenseIsRefusedNearTheFault(expression: String, position: Int) throws {
         let error = #expect(throws: LoadTestError.self) { try Threshold(expression) }

@@ -35,7 +35,8 @@ public struct Measurements {
     static func isErrorKind(_ text: String) -> Bool {
         if ["closed", "timeout", "malformed", "status"].contains(text) { return true }
         guard text.hasPrefix("status "), let status = Int(text.dropFirst(7)) else { return false }
-        return (100...599).contains(status)
+        // As it is compared later on: '+503' would never be seen.
+        return (100...599).contains(status) && text == "status \(status)"
     }
 
     func value(_ metric: Metric) throws(Unmeasured) -> Double {

@@ -48,7 +48,8 @@ public struct OverloadReport: Codable, Sendable, Equatable {
     /// Cuts a run in three.
     public init(_ result: RunResult, factor: Double) {
         self.factor = factor
-        let third = (result.end - result.warmupEnd) / 3
+        // A run that was stopped while it warmed up has no thirds.
+        let third = (result.end - min(result.end, result.warmupEnd)) / 3
         let bounds = (0...3).map { result.warmupEnd + third * UInt64($0) }
         let outcomes = result.counted
         func slice(_ from: UInt64, _ to: UInt64) -> ArraySlice<Outcome> {
@@ -58,15 +59,18 @@ public struct OverloadReport: Codable, Sendable, Equatable {
         phases = zip(["before", "overload", "after"], zip(bounds, bounds.dropFirst())).map { name, bounds in
             Phase(name, slice(bounds.0, bounds.1), seconds: Double(bounds.1 - bounds.0) / 1e9)
         }
-        guard let before = phases[0].p99Micros else { return }
+        // A third or a second may hold too few requests for a percentile with ten samples above it, and then a recovery
+        // would pass for none.
+        func p99(_ outcomes: ArraySlice<Outcome>) -> Double? {
+            let latencies = outcomes.filter { $0.kind == .success }.map(\.latency).sorted()
+            return latencies.isEmpty ? nil : Double(latencies[Int(0.99 * Double(latencies.count - 1))])
+        }
+        guard let before = p99(slice(bounds[0], bounds[1])) else { return }
         var start = bounds[2]
         while start + Self.window <= bounds[3] {
-            let after = Phase("", slice(start, start + Self.window), seconds: 1)
-            // Of a second too few requests may be left for a percentile with ten samples above it.
-            let latencies = slice(start, start + Self.window).filter { $0.kind == .success }.map(\.latency).sorted()
-            if let p99 = latencies.isEmpty ? nil : latencies[Int(0.99 * Double(latencies.count - 1))],
-                after.refusedShare + after.failedShare == 0, Double(p99) / 1000 <= 1.2 * before
-            {
+            let second = slice(start, start + Self.window)
+            let after = Phase("", second, seconds: 1)
+            if after.refusedShare + after.failedShare == 0, let p99 = p99(second), p99 <= 1.2 * before {
                 recoverySeconds = Double(start - bounds[2]) / 1e9
                 return
             }
@@ -90,8 +94,8 @@ extension OverloadReport.Phase {
             default: failed += 1
             }
         }
-        scheduledRate = Double(all) / seconds
-        goodput = Double(histogram.totalCount) / seconds
+        scheduledRate = seconds > 0 ? Double(all) / seconds : 0
+        goodput = seconds > 0 ? Double(histogram.totalCount) / seconds : 0
         refusedShare = all > 0 ? Double(refused) / Double(all) : 0
         failedShare = all > 0 ? Double(failed) / Double(all) : 0
         p99Micros = LatencySummary.percentile(99, of: histogram)

@@ -71,6 +71,8 @@ public struct Threshold: Sendable, Equatable, CustomStringConvertible {
             switch metric.quantity {
             case .recall(let depth) where depth > smallestK:
                 return "'\(expression)': no recall@\(depth) where requests ask for \(smallestK) items"
+            case .recall(let depth) where depth != smallestK && !Recall.depths.contains(depth):
+                return "'\(expression)': recall is measured at 10, at 100 and at k"
             case .recall where !measuresRecall: return "'\(expression)': recall is not measured (--recall-sample 0)"
             case .invalid where !checksReplies: return "'\(expression)': replies are not checked (--validate 0%)"
             default: break
@@ -114,8 +116,8 @@ private struct ThresholdScanner {
         self.text = Array(text)
     }
 
-    private func fault(_ what: String) -> LoadTestError {
-        .usage("threshold '\(String(text))', character \(position + 1): \(what)")
+    private func fault(_ what: String, at place: Int? = nil) -> LoadTestError {
+        .usage("threshold '\(String(text))', character \((place ?? position) + 1): \(what)")
     }
 
     private mutating func skipSpaces() {
@@ -137,19 +139,27 @@ private struct ThresholdScanner {
         return String(text[start..<position])
     }
 
-    /// A number beyond this means nothing here and would not fit an integer of nanoseconds.
+    /// What stands up to a closing bracket, without the spaces around it.
+    private mutating func bracketed() -> String {
+        var name = word { $0 != "]" }
+        while name.last == " " { name.removeLast() }
+        return name
+    }
+
+    /// Larger numbers are refused: times are counted in 64 bits of nanoseconds.
     private static let numberMax = 1e9
 
-    /// The digits of a number, or nil if there is none. They are kept as text until the unit is known: 0.7 / 100 is not the
-    /// same binary fraction as 7 / 1000, and a threshold on the boundary would be judged wrongly.
+    /// The digits of a number, or nil if something else follows. They are kept as text until the unit is known: 0.7 / 100 is
+    /// not the same binary fraction as 7 / 1000, and a threshold on the boundary would be judged wrongly.
     private mutating func digits() throws(LoadTestError) -> String? {
+        skipSpaces()
         let start = position
         let digits = word { $0.isASCII && ($0.isNumber || $0 == ".") }
-        guard let value = Double(digits) else {
-            position = start
-            return nil
+        if digits.isEmpty { return nil }
+        guard let value = Double(digits) else { throw fault("'\(digits)' is no number", at: start) }
+        guard value <= Self.numberMax else {
+            throw fault("a number is at most \(Int(Self.numberMax))", at: start)
         }
-        guard value <= Self.numberMax else { throw fault("a number is at most \(Int(Self.numberMax))") }
         return digits
     }
 
@@ -159,47 +169,66 @@ private struct ThresholdScanner {
         skipSpaces()
         let start = position
         var clock: Metric.Clock?
-        for candidate in Metric.Clock.allCases where take(candidate.rawValue + ".") { clock = candidate }
+        for candidate in Metric.Clock.allCases where clock == nil && take(candidate.rawValue + ".") {
+            clock = candidate
+        }
+        skipSpaces()
+        let nameStart = position
         let name = word { $0.isLetter }
         var metric: Metric
         switch name {
         case "p":
-            guard take("("), let percentile = try number(), take(")") else { throw fault("expected p(99)") }
-            guard percentile > 0, percentile < 100 else { throw fault("a percentile lies between 0 and 100") }
+            guard take("(") else { throw fault("expected p(99)") }
+            skipSpaces()
+            let numberStart = position
+            guard let percentile = try number(), take(")") else { throw fault("expected p(99)") }
+            guard percentile > 0, percentile < 100 else {
+                throw fault("a percentile lies between 0 and 100", at: numberStart)
+            }
             metric = Metric(quantity: .percentile(percentile))
         case "max": metric = Metric(quantity: .max)
         case "mean", "avg": metric = Metric(quantity: .mean)
         case "errors":
             var kind: String?
             if take("[") {
-                kind = word { $0 != "]" }
-                guard take("]"), let kind, Measurements.isErrorKind(kind) else {
-                    throw fault("expected errors[closed], errors[timeout], errors[malformed] or errors[status 503]")
+                let kindStart = position
+                let name = bracketed()
+                guard take("]"), Measurements.isErrorKind(name) else {
+                    throw fault(
+                        "expected errors[closed], errors[timeout], errors[malformed] or errors[status 503]",
+                        at: kindStart)
                 }
+                kind = name
             }
             metric = Metric(quantity: .errors(kind: kind))
         case "refused": metric = Metric(quantity: .refused)
         case "invalid": metric = Metric(quantity: .invalid)
         case "rate": metric = Metric(quantity: .rate)
         case "recall":
-            guard take("@"), let depth = try number(), depth >= 1, depth == depth.rounded() else {
-                throw fault("expected recall@100")
+            guard take("@") else { throw fault("expected recall@100") }
+            let depthStart = position
+            guard let depth = try number(), depth >= 1, depth == depth.rounded() else {
+                throw fault("expected recall@100", at: depthStart)
             }
             metric = Metric(quantity: .recall(Int(depth)))
         default:
-            position = start
-            throw fault("expected p(99), max, mean, errors, refused, invalid, recall@100 or rate")
+            throw fault("expected p(99), max, mean, errors, refused, invalid, recall@100 or rate", at: nameStart)
         }
         if let clock {
-            guard metric.unit == .micros else { throw fault("only times are told apart by '\(clock.rawValue).'") }
+            guard metric.unit == .micros else {
+                throw fault("only times are told apart by '\(clock.rawValue).'", at: start)
+            }
             metric.clock = clock
         }
         if take("[") {
-            let name = word { $0 != "]" }
+            let windowStart = position
+            let name = bracketed()
             guard let window = Metric.Window(rawValue: name), take("]") else {
-                throw fault("expected [swap] or [quiet]")
+                throw fault("expected [swap] or [quiet]", at: windowStart)
             }
-            guard metric.unit == .micros else { throw fault("only times are told apart by [\(name)]") }
+            guard metric.unit == .micros else {
+                throw fault("only times are told apart by [\(name)]", at: windowStart)
+            }
             metric.window = window
         }
         return metric
@@ -211,35 +240,56 @@ private struct ThresholdScanner {
     }
 
     mutating func limit(for unit: ThresholdResult.Unit) throws(LoadTestError) -> Threshold.Limit {
+        skipSpaces()
+        let start = position
         guard let digits = try digits() else {
+            guard position < text.count, text[position].isLetter else {
+                throw fault("expected \(Self.examples(unit)), or another metric")
+            }
             let other = try metric()
-            try requireSame(unit, other)
+            try requireSame(unit, other, at: start)
             return .metric(factor: 1, other)
         }
         // Rounded once, from the decimal digits.
         func value(exponent: Int = 0) -> Double { Double("\(digits)e\(exponent)")! }
         if take("*") {
+            skipSpaces()
+            let otherStart = position
             let other = try metric()
-            try requireSame(unit, other)
+            try requireSame(unit, other, at: otherStart)
             return .metric(factor: value(), other)
         }
-        let suffix = word { $0.isLetter || $0 == "%" || $0 == "µ" }
+        skipSpaces()
+        let suffixStart = position
+        let suffix = word { $0.isLetter || $0 == "%" }
         switch (unit, suffix) {
         case (.micros, "us"), (.micros, "µs"): return .constant(value())
         case (.micros, "ms"): return .constant(value(exponent: 3))
         case (.micros, "s"): return .constant(value(exponent: 6))
-        case (.micros, _): throw fault("expected a time: us, ms or s")
-        case (.fraction, "%"): return .constant(value(exponent: -2))
-        case (.fraction, ""): return .constant(value())
-        case (.fraction, _): throw fault("expected a share, such as 0.1% or 0.98")
+        case (.fraction, "%"): return .constant(try share(value(exponent: -2), at: start))
+        case (.fraction, ""): return .constant(try share(value(), at: start))
         case (.perSecond, "%"): return .shareOfScheduledRate(value(exponent: -2))
         case (.perSecond, ""): return .constant(value())
-        case (.perSecond, _): throw fault("expected a rate per second, or a share of the scheduled one")
+        default: throw fault("expected \(Self.examples(unit))", at: suffixStart)
         }
     }
 
-    private func requireSame(_ unit: ThresholdResult.Unit, _ other: Metric) throws(LoadTestError) {
-        guard other.unit == unit else { throw fault("the two sides are counted in different units") }
+    private static func examples(_ unit: ThresholdResult.Unit) -> String {
+        switch unit {
+        case .micros: "a time in us, ms or s"
+        case .fraction: "a share, such as 0.1% or 0.98"
+        case .perSecond: "a rate per second, or a share of the scheduled one"
+        }
+    }
+
+    /// Somebody who writes `errors<5` means 5 %, which is not what every run would be measured by.
+    private func share(_ value: Double, at place: Int) throws(LoadTestError) -> Double {
+        guard value <= 1 else { throw fault("a share is at most 100%", at: place) }
+        return value
+    }
+
+    private func requireSame(_ unit: ThresholdResult.Unit, _ other: Metric, at place: Int) throws(LoadTestError) {
+        guard other.unit == unit else { throw fault("the two sides are counted in different units", at: place) }
     }
 
     mutating func requireEnd() throws(LoadTestError) {
