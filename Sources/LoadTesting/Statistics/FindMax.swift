@@ -99,7 +99,9 @@ struct FindMax {
             } else if holding == 0 {
                 rate = failing / 2
                 guard rate >= 1 else {
-                    report.ended = "not even one request per second meets the thresholds"
+                    report.ended =
+                        result.verdict == .invalid
+                        ? "the generator is late at every rate" : "not even one request per second meets the thresholds"
                     return report
                 }
             } else {
