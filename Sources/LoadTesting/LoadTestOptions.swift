@@ -70,8 +70,8 @@ public struct LoadTestOptions: Sendable {
     public var seed: UInt64 = 1
     /// After this long a request has failed, in nanoseconds.
     public var timeout: UInt64 = 10_000_000_000
-    /// How long before a send is due polling begins, in nanoseconds; `UInt64.max`: always.
-    public var spin: UInt64 = 100_000
+    /// How long around a send or a likely reply to poll instead of sleeping, in nanoseconds; `UInt64.max`: always.
+    public var spin: UInt64 = 200_000
     /// The share of replies that is checked.
     public var validatedShare = 0.01
     /// PyTorch's answers, `FILE` or `SNAPSHOT=FILE`.

@@ -49,7 +49,7 @@ struct LoadTestRun: AsyncParsableCommand {
     var closed = false
     @Option(help: "After this long a request has failed. (default: 10s)")
     var timeout: String?
-    @Option(help: "Poll instead of sleeping this long before a request is due, or 'always'. (default: 100us)")
+    @Option(help: "Poll instead of sleeping this long around a send or a likely reply, or 'always'. (default: 200us)")
     var spin: String?
     @Option(help: "GET sends no body. (default: POST)")
     var method: String?

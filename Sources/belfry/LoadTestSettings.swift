@@ -91,7 +91,7 @@ struct LoadTestSettings {
         options.threads = try settings.integer("threads", default: 1, in: 1...256)!
         options.seed = try settings.value("seed", default: 1, expected: "an integer of 0 to 2^64 - 1") { UInt64($0) }!
         options.timeout = try duration("timeout", default: "10s", &settings)!
-        options.spin = try settings.value("spin", default: 100_000, expected: "a duration like 100us, or 'always'") {
+        options.spin = try settings.value("spin", default: 200_000, expected: "a duration like 200us, or 'always'") {
             $0 == "always" ? UInt64.max : Quantities.nanoseconds($0)
         }!
         options.runs = try settings.integer("runs", default: 1, in: 1...1000)!

@@ -55,6 +55,7 @@ final class Generator {
     private let connections: UnsafeMutableBufferPointer<Connection>
     private var idle: RingBuffer
     private var busyCount = 0
+    private var expectedService: UInt64 = 0  // a running mean that single slow replies hardly move, in nanoseconds
     private var brokenCount = 0
 
     private var origin: UInt64 = 0  // the run's start on the monotonic clock
@@ -192,14 +193,16 @@ final class Generator {
     // MARK: Waiting
 
     /// Handles what sockets have to say; returns when `instant` is near, something happened or a sweep was due. The last
-    /// stretch before the instant is spent polling.
+    /// stretch before the instant is spent polling, and so is the time in which a reply is likely: a thread that sleeps sees
+    /// it 20 us late, and one that never sleeps is made to by the kernel, for milliseconds.
     @inline(__always)
     private func wait(until instant: UInt64, now: UInt64, _ handle: (Int, UInt32) -> Void) {
         var timeout = Self.sweepMilliseconds
-        if instant <= now &+ plan.spinNanoseconds || plan.spinNanoseconds == .max {
+        let next = min(instant, expectedReply(after: now))
+        if plan.spinNanoseconds == .max || next <= now &+ plan.spinNanoseconds {
             timeout = 0
-        } else if instant != .max {
-            arm(instant - plan.spinNanoseconds)
+        } else if next != .max {
+            arm(next - plan.spinNanoseconds)
         }
         withUnsafeTemporaryAllocation(of: belfry_event.self, capacity: 16) { events in
             let count = belfry_epoll_wait(epoll, events.baseAddress, 16, timeout)
@@ -217,6 +220,21 @@ final class Generator {
         }
         sweepIfDue()
     }
+
+    /// When the next reply is likely to come, in nanoseconds of the run: past replies that did not come are given up.
+    @inline(__always)
+    private func expectedReply(after now: UInt64) -> UInt64 {
+        guard busyCount > 0, connections.count <= Self.expectingConnectionsMax else { return .max }
+        var soonest = UInt64.max
+        for index in connections.indices where connections[index].state == .busy {
+            let instant = connections[index].sentAt &+ expectedService
+            if instant &+ plan.spinNanoseconds > now { soonest = min(soonest, instant) }
+        }
+        return soonest
+    }
+
+    /// With more connections than this there is always something to do, and looking through them would cost more than it gives.
+    private static let expectingConnectionsMax = 64
 
     /// Lets the timer wake the thread at an instant of the run, absolutely: no rounding, no drift.
     private func arm(_ instant: UInt64) {
@@ -466,7 +484,10 @@ final class Generator {
     private func finish(_ index: Int, _ kind: OutcomeKind, at now: UInt64) {
         let position = connections[index].position
         outcomes[position].kind = kind
-        outcomes[position].serviceTicks = Outcome.ticks(now - min(now, connections[index].sentAt))
+        let service = now - min(now, connections[index].sentAt)
+        outcomes[position].serviceTicks = Outcome.ticks(service)
+        expectedService =
+            (expectedService * 15 + (expectedService == 0 ? service : min(service, 2 * expectedService))) / 16
         busyCount -= 1
         count(outcomes[position])
     }

@@ -27,9 +27,9 @@ public struct LoadPlan: Sendable {
     public var keptShare = 0.01
     /// The share of requests whose client hangs up right after sending.
     public var disconnectShare = 0.0
-    /// Before a send is due, a thread stops sleeping and polls: timers wake up late, above all on virtual machines.
-    /// In nanoseconds; `UInt64.max` never sleeps.
-    public var spinNanoseconds: UInt64 = 100_000
+    /// So long before a send is due, and before and after a reply is likely, a thread polls instead of sleeping: timers and
+    /// replies wake a thread up late, above all on virtual machines. In nanoseconds; `UInt64.max` never sleeps.
+    public var spinNanoseconds: UInt64 = 200_000
     /// Picks samples.
     public var seed: UInt64 = 1
 
