@@ -1,7 +1,11 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <linux/errqueue.h>
+#include <linux/net_tstamp.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 int belfry_epoll_set(int epoll, int operation, int descriptor, uint32_t events, uint32_t token) {
     struct epoll_event event = {.events = events, .data = {.u32 = token}};
@@ -32,4 +36,26 @@ uint64_t belfry_allowed_cores(void) {
 
 const void *belfry_find(const void *text, size_t text_bytes, const void *needle, size_t needle_bytes) {
     return memmem(text, text_bytes, needle, needle_bytes);
+}
+
+int belfry_note_arrivals(int descriptor) {
+    int wanted = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+    return setsockopt(descriptor, SOL_SOCKET, SO_TIMESTAMPING, &wanted, sizeof wanted);
+}
+
+long belfry_receive(int descriptor, void *buffer, size_t capacity, uint64_t *arrived) {
+    struct iovec part = {.iov_base = buffer, .iov_len = capacity};
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct scm_timestamping))];
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    long count = recvmsg(descriptor, &message, 0);
+    *arrived = 0;
+    if (count <= 0) return count;
+    for (struct cmsghdr *each = CMSG_FIRSTHDR(&message); each; each = CMSG_NXTHDR(&message, each)) {
+        if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_TIMESTAMPING) continue;
+        struct scm_timestamping stamps;
+        memcpy(&stamps, CMSG_DATA(each), sizeof stamps);
+        *arrived = (uint64_t)stamps.ts[0].tv_sec * 1000000000 + (uint64_t)stamps.ts[0].tv_nsec;
+    }
+    return count;
 }

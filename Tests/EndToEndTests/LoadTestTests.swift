@@ -112,6 +112,37 @@ import Testing
         #expect(text.contains("the generator was late: send lag p99 is"), "\(text)")
     }
 
+    /// While the generator stands still for a second, replies that were under way arrive after 100 ms as ever: the kernel notes
+    /// when, so only the sends are late.
+    @Test func aReplyThatWaitsForTheGeneratorIsNotCharged() throws {
+        var behaviour = Behaviour()
+        behaviour.delayNanoseconds = 100_000_000
+        let server = try InjectedServer(behaviour)
+        server.start()
+        defer { server.stop() }
+        let directory = try TemporaryDirectory()
+        let process = Process()
+        process.executableURL = Daemon.binary
+        process.arguments =
+            [
+                "loadtest", "--target", "http://127.0.0.1:\(server.port)", "--method", "GET", "--rate", "200",
+                "--duration",
+                "4s", "--warmup", "0s", "--connections", "64", "--json", directory.file("r.json"),
+            ] + Self.lenient
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        Thread.sleep(forTimeInterval: 2)
+        kill(process.processIdentifier, SIGSTOP)
+        Thread.sleep(forTimeInterval: 1)
+        kill(process.processIdentifier, SIGCONT)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        let report = try json(directory.file("r.json"))
+        func longest(_ name: String) -> Double { (report[name] as? [String: Any])?["max"] as? Double ?? .nan }
+        #expect(longest("send_lag_us") > 800_000)
+        #expect(longest("service_us") >= 100_000 && longest("service_us") < 800_000)
+    }
+
     /// The last core that this process may run on.
     private static var lastCore: Int? {
         let cores = belfry_allowed_cores()

@@ -28,3 +28,10 @@ uint64_t belfry_allowed_cores(void);
 
 /// Where `needle` begins in `text`, or NULL.
 const void *belfry_find(const void *text, size_t text_bytes, const void *needle, size_t needle_bytes);
+
+/// Asks the kernel to note when bytes arrive on a socket (SO_TIMESTAMPING); -1 where it does not, such as on Unix sockets.
+int belfry_note_arrivals(int descriptor);
+
+/// Like recv, and `arrived` gets the instant at which the kernel had the last of the bytes, in nanoseconds of CLOCK_REALTIME;
+/// 0 if it was not noted.
+long belfry_receive(int descriptor, void *buffer, size_t capacity, uint64_t *arrived);

@@ -12,6 +12,14 @@ func monotonicNanoseconds() -> UInt64 {
     return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
 }
 
+/// CLOCK_REALTIME in nanoseconds: what the kernel notes arrivals by.
+@inline(__always)
+func wallClockNanoseconds() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+}
+
 /// Seconds of the Unix epoch.
 func unixSeconds() -> Double {
     var time = timespec()

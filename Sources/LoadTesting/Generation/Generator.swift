@@ -248,6 +248,8 @@ final class Generator {
     }
 
     private var nextSweep: UInt64 = 0
+    /// What arrivals, which the kernel notes by the wall clock, are ahead of the monotonic clock, in nanoseconds.
+    private var wallClockOffset = wallClockNanoseconds() &- monotonicNanoseconds()
 
     /// Fails requests that took too long, and opens broken connections again.
     @inline(__always)
@@ -259,6 +261,7 @@ final class Generator {
     @inline(never)
     private func sweep(_ now: UInt64) {
         nextSweep = now + UInt64(Self.sweepMilliseconds) * 1_000_000
+        wallClockOffset = wallClockNanoseconds() &- monotonicNanoseconds()
         if busyCount + brokenCount > 0 {
             for index in connections.indices {
                 switch connections[index].state {
@@ -296,6 +299,7 @@ final class Generator {
             }
             let flags = fcntl(descriptor, F_GETFL)
             _ = fcntl(descriptor, F_SETFL, flags | O_NONBLOCK)
+            _ = belfry_note_arrivals(descriptor)
             connections[index].descriptor = descriptor
             connections[index].state = .idle
             _ = belfry_epoll_set(epoll, EPOLL_CTL_ADD, descriptor, EPOLLIN.rawValue, UInt32(index))
@@ -316,6 +320,7 @@ final class Generator {
     private func startConnecting(_ index: Int, _ now: UInt64) {
         let descriptor = plan.target.open(isBlocking: false)
         guard descriptor >= 0 else { return retryLater(index, now) }
+        _ = belfry_note_arrivals(descriptor)
         connections[index].descriptor = descriptor
         connections[index].state = .connecting
         _ = belfry_epoll_set(epoll, EPOLL_CTL_ADD, descriptor, EPOLLOUT.rawValue, UInt32(index))
@@ -419,7 +424,8 @@ final class Generator {
             }
         }
         guard events & ~EPOLLOUT.rawValue != 0 else { return }
-        let received = connection.pointee.reply.receive(connection.pointee.descriptor)
+        var arrived: UInt64 = 0
+        let received = connection.pointee.reply.receive(connection.pointee.descriptor, arrived: &arrived)
         let now = monotonicNanoseconds() &- origin
         if connection.pointee.state == .idle {
             // Closed while nobody asked, which is the server's right, or words that nobody asked for.
@@ -437,8 +443,9 @@ final class Generator {
                 reconnect(index, now)
             case .whole:
                 let closes = connection.pointee.reply.closes || connection.pointee.unsent > 0
-                finishReply(index, at: now)
-                if closes { reconnect(index, now) } else { release(index, now) }
+                let end = instant(ofArrival: arrived, after: connection.pointee.sentAt, now: now)
+                finishReply(index, at: end)
+                if closes { reconnect(index, now) } else { release(index, end) }
             }
         } else if received == 0 {
             if connection.pointee.reply.progressAtClose() == .whole {
@@ -451,6 +458,14 @@ final class Generator {
             finish(index, .closed, at: now)
             reconnect(index, now)
         }
+    }
+
+    /// When the kernel had a reply, in nanoseconds of the run: what passes until this thread reads it is the generator's doing,
+    /// and no part of the reply's latency. `now` where the kernel did not note it, or the wall clock was set meanwhile.
+    @inline(__always)
+    private func instant(ofArrival arrived: UInt64, after sentAt: UInt64, now: UInt64) -> UInt64 {
+        let instant = arrived &- wallClockOffset &- origin
+        return arrived != 0 && instant >= sentAt && instant <= now ? instant : now
     }
 
     @inline(__always)

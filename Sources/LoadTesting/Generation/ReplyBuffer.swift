@@ -59,13 +59,19 @@ struct ReplyBuffer {
     /// The body of a whole reply.
     var body: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base + headEnd, count: bodyEnd - headEnd) }
 
-    /// Reads once what the socket has; as `recv`.
+    /// Reads once what the socket has; as `recv`. `arrived` is when the kernel had it, as of `belfry_receive`.
     @inline(__always)
-    mutating func receive(_ descriptor: Int32) -> Int {
+    mutating func receive(_ descriptor: Int32, arrived: inout UInt64) -> Int {
         if capacity - count < 4096 { grow() }
-        let received = recv(descriptor, base + count, capacity - count, 0)
+        let received = belfry_receive(descriptor, base + count, capacity - count, &arrived)
         if received > 0 { count += received }
         return received
+    }
+
+    /// Reads once what the socket has; as `recv`.
+    mutating func receive(_ descriptor: Int32) -> Int {
+        var arrived: UInt64 = 0
+        return receive(descriptor, arrived: &arrived)
     }
 
     private mutating func grow() {
