@@ -17,7 +17,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize lint format libraries training readers peers fixtures help
+.PHONY: run build loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ sanitize: libraries fixtures readers
 	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
 	  swift test --sanitize=address $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) \
 	  --scratch-path .build/sanitize --no-parallel
+
+## make sanitize-threads  the tests that run threads against each other, under the thread sanitizer; not part of make test
+sanitize-threads: libraries fixtures
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan-suppressions.txt \
+	  swift test --sanitize=thread --scratch-path .build/sanitize-threads --no-parallel --disable-xctest \
+	  --filter 'GenerationTests|HTTPServerTests'
 
 ## make lint         formatting, and the direction of imports
 lint: libraries

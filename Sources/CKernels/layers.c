@@ -4,8 +4,14 @@
 #include <string.h>
 
 // Each function is compiled for AVX-512 (x86-64-v4), AVX2 with FMA (x86-64-v3) and the baseline; the loader
-// picks. On other architectures the one portable version is what the compiler makes of it.
-#if defined(__x86_64__) && defined(__linux__)
+// picks. On other architectures the one portable version is what the compiler makes of it. The loader asks before the
+// thread sanitizer stands, which its instrumented resolvers do not survive.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BELFRY_NO_CLONES
+#endif
+#endif
+#if defined(__x86_64__) && defined(__linux__) && !defined(BELFRY_NO_CLONES)
 #define BELFRY_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define BELFRY_CLONES

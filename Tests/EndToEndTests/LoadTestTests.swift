@@ -96,7 +96,12 @@ import Testing
             return hog
         }
         for hog in hogs { try hog.run() }
-        defer { for hog in hogs { kill(hog.processIdentifier, SIGKILL) } }
+        defer {
+            for hog in hogs {
+                kill(hog.processIdentifier, SIGKILL)
+                hog.waitUntilExit()
+            }
+        }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/taskset")
         process.arguments = [

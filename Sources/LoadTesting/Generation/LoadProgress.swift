@@ -11,6 +11,7 @@ public final class LoadProgress: Sendable {
     private let countedErrorCount = Atomic<Int>(0)
     private let overCount = Atomic<Int>(0)
     private let wanted = Atomic<Bool>(true)
+    private let stopInstant = Atomic<UInt64>(0)
 
     /// Creates the counters of a run.
     public init(latencyMax: UInt64 = .max) {
@@ -34,8 +35,14 @@ public final class LoadProgress: Sendable {
 
     /// Sends nothing more; requests under way are waited for.
     public func stop() {
-        wanted.store(false, ordering: .relaxed)
+        if stopInstant.load(ordering: .relaxed) == 0 {
+            stopInstant.store(monotonicNanoseconds(), ordering: .relaxed)
+        }
+        wanted.store(false, ordering: .releasing)
     }
+
+    /// When the wish to stop came first, in nanoseconds of the monotonic clock; 0 before.
+    var stoppedAt: UInt64 { stopInstant.load(ordering: .relaxed) }
 
     @inline(__always)
     func countSent() {

@@ -54,7 +54,7 @@ public enum LoadRun {
         isOver.stop()
         let marks = disturbing.flatMap { $0.join() }.sorted { $0.start < $1.start }
         var result = join(plan, generators, keptShare: keptShare, startedAt: startedAt, end: end, marks: marks)
-        if !progress.isWanted { result.cut(at: end) }
+        if !progress.isWanted { result.cut(at: progress.stoppedAt - min(progress.stoppedAt, origin)) }
         return result
     }
 

@@ -22,7 +22,8 @@ struct ProgressLine: Disturbance {
             let instant = Double(clock()) / 1e9
             let now = (sent: progress.sent, done: progress.done, instant: instant)
             let rate = Double(now.done - latest.done) / max(0.001, now.instant - latest.instant)
-            let underWay = now.sent - now.done
+            // What timed out before it could be sent is done without having been under way.
+            let underWay = max(0, now.sent - now.done)
             write(
                 "\(label): \(Int(instant)) of \(Int(seconds.rounded())) s, \(Int(rate.rounded()))/s, "
                     + "\(now.done) done, \(underWay) under way, \(progress.errors) errors")
