@@ -30,13 +30,17 @@ struct EarlyEnd: Disturbance {
             guard instant < 1 << 63, instant > warmup else { continue }
             let counted = instant - warmup
             switch decision {
-            case .broken where counted >= duration / 8: progress.stop()
+            case .broken where counted >= duration / 2: progress.stop()
+            case .broken where isHopeless && counted >= duration / 8: progress.stop()
             case .holds where mayHoldEarly && counted >= duration / 2: progress.stop()
             default: break
             }
         }
         return []
     }
+
+    /// Whether most requests are late or fail: a queue that only grows, and no hiccup of the machine.
+    private var isHopeless: Bool { progress.over + progress.countedErrors > progress.counted / 2 }
 
     /// What the counts so far say.
     var decision: EarlyStopping.Decision {
