@@ -175,7 +175,10 @@ import Testing
         #expect(rate <= 970 && rate >= 970 / 1.02)
         // 1000 / 1.02 is 980.4, and 1000 / 1.02^2 is 961.2.
         #expect(abs(rate - 961.169) < 0.01)
-        #expect(report.confirmations.map(\.verdict) == [.holds, .fails, .fails, .holds, .fails, .fails, .holds, .holds, .holds])
+        #expect(
+            report.confirmations.map(\.verdict) == [
+                .holds, .fails, .fails, .holds, .fails, .fails, .holds, .holds, .holds,
+            ])
         #expect(report.confirmations.suffix(3).allSatisfy { $0.rate == rate })
     }
 
