@@ -29,7 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RELATIVE = 0.02
 ABSOLUTE_US = 20.0
-ATTEMPTS = 5
+ATTEMPTS = 3
 
 WRK_SCRIPT = """
 -- Cycles through a file of bodies, if one is given, and prints percentiles that wrk itself does not.

@@ -445,7 +445,8 @@ final class Generator {
                 let closes = connection.pointee.reply.closes || connection.pointee.unsent > 0
                 let end = instant(ofArrival: arrived, after: connection.pointee.sentAt, now: now)
                 finishReply(index, at: end)
-                if closes { reconnect(index, now) } else { release(index, end) }
+                // Free is a connection that this thread knows to be free: requests that wait for it do so until then.
+                if closes { reconnect(index, now) } else { release(index, now) }
             }
         } else if received == 0 {
             if connection.pointee.reply.progressAtClose() == .whole {
