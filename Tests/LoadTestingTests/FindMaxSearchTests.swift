@@ -92,12 +92,12 @@ import Testing
             let rate = try #require(report.rate)
             #expect(rate <= 1000 && rate >= 1000 / 1.02, "\(start): \(rate)")
             #expect(report.resolution == 0.02)
-            #expect(report.confirmations.map(\.verdict) == [.holds, .holds, .holds, .fails, .fails])
+            #expect(report.confirmations.map(\.verdict) == [.holds, .holds, .holds, .fails])
             // To the bracket by doubling or halving; six bisections bring 2 below 1.02, as 2^(1/64) is 1.011 and 2^(1/32) is
-            // 1.022; three confirm, and two find the next rate to fail.
+            // 1.022; three confirm, and one finds the next rate to fail.
             let doublings = log2(1000 / start)
             let bracket = start <= 1000 ? doublings.rounded(.down) + 2 : (-doublings).rounded(.up) + 1
-            #expect(Double(calls) == bracket + 6 + 3 + 2, "\(start): \(calls)")
+            #expect(Double(calls) == bracket + 6 + 3 + 1, "\(start): \(calls)")
             #expect(calls == report.probes.count + report.confirmations.count)
         }
     }
@@ -110,8 +110,8 @@ import Testing
         }
         let report = try search.search(from: 64)
         #expect(report.probes.prefix(3).map(\.rate) == [64, 128, (64.0 * 128).squareRoot()])
-        #expect(asked.dropLast(5).allSatisfy { $0 == nil })
-        #expect(Array(asked.suffix(5)) == [0, 1, 2, 0, 0])
+        #expect(asked.dropLast(4).allSatisfy { $0 == nil })
+        #expect(Array(asked.suffix(4)) == [0, 1, 2, 0])
     }
 
     @Test func aGeneratorAtItsLimitIsNamed() throws {
@@ -175,22 +175,8 @@ import Testing
         #expect(rate <= 970 && rate >= 970 / 1.02)
         // 1000 / 1.02 is 980.4, and 1000 / 1.02^2 is 961.2.
         #expect(abs(rate - 961.169) < 0.01)
-        #expect(
-            report.confirmations.map(\.verdict) == [
-                .holds, .fails, .fails, .holds, .fails, .fails, .holds, .holds, .holds,
-            ])
+        #expect(report.confirmations.map(\.verdict) == [.holds, .fails, .holds, .fails, .holds, .holds, .holds])
         #expect(report.confirmations.suffix(3).allSatisfy { $0.rate == rate })
-    }
-
-    /// One whole run in which the machine stood still: it is repeated, and the rate stays.
-    @Test func oneUnluckyRunIsRepeated() throws {
-        var confirmations = 0
-        let report = try FindMax { rate, confirmation throws(LoadTestError) in
-            if confirmation != nil { confirmations += 1 }
-            return Self.probe(rate, rate <= 1000 && confirmations != 2 ? .holds : .fails)
-        }.search(from: 1000)
-        #expect(report.rate == 1000)
-        #expect(report.confirmations.prefix(4).map(\.verdict) == [.holds, .fails, .holds, .holds])
     }
 
     @Test func aServerThatNeverConfirmsEndsTheSearch() throws {

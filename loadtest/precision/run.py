@@ -195,8 +195,7 @@ def precision(options):
             print(f"    attempt {attempts}: exit {belfry['exit']}, server late at {late}", file=sys.stderr)
         with Server(options, arguments) as server:
             wrk = run_wrk(options, server.url + "/", options.connections, options.duration)
-            wrk_truth = server.truth()
-            truth = truth or wrk_truth
+            truth = truth or server.truth()
         points = expected or {50: None, 90: None, 99: None, 99.9: None}
         for p, value in points.items():
             key = percentile_name(p)
@@ -209,16 +208,14 @@ def precision(options):
             if "stall" in name:
                 row["server_us"] = None  # it does not see what waits outside while it stands still
             if value is not None and reported is not None:
-                # What the server did by its own clock, where that can tell; else what arithmetic says it did.
-                row["error_us"], row["right"] = judge(row["server_us"] or value, reported, spread.get(p, 0.0))
+                row["error_us"], row["right"] = judge(value, reported, spread.get(p, 0.0))
                 # A machine that is not quiet makes the server itself late; then the row says nothing of the generator.
                 late = row["server_late_us"] if "stall" not in name else 0.0
                 if not row["right"] and late > max(RELATIVE * value, ABSOLUTE_US):
                     row["right"] = None
                     row["server_was_late"] = True
             if value is not None and row["wrk_us"] is not None:
-                own = None if "stall" in name else wrk_truth["service_us"].get(key)
-                row["wrk_error_us"], row["wrk_right"] = judge(own or value, row["wrk_us"], spread.get(p, 0.0))
+                row["wrk_error_us"], row["wrk_right"] = judge(value, row["wrk_us"], spread.get(p, 0.0))
             rows.append(row)
         if belfry or errors:
             # Every 50th request exactly, the warm-up's included: the share that is counted is off by one at most.
@@ -295,8 +292,8 @@ def micros(value):
 
 def markdown(data):
     lines = [f"# Precision\n\n{data['machine']}\n",
-             "Right is within 2 % or 20 us, whichever is larger, of what the server did by its own clock, and where it cannot "
-             "tell (stalls), of what arithmetic expects; with Poisson arrivals and stalls within three deviations "
+             "Right is within 2 % or 20 us, whichever is larger, of what arithmetic expects; "
+             "with Poisson arrivals and stalls within three deviations "
              "of the sampling besides; `server late` is a row in which the server itself was later than that. Times in microseconds. The server's own time is from reading a request to having "
              "written its reply; `late` is how long after its due instant the writing began.\n",
              "| behaviour | | expected | server | late | belfry | error | % | verdict | wrk | wrk's verdict |",

@@ -130,20 +130,13 @@ struct FindMax {
         return report
     }
 
-    /// Whole runs at a rate until enough hold, and what became of the last. One that fails is repeated once: a machine that
-    /// stood still for a moment is not the server's limit, and the limit fails twice.
+    /// Whole runs at a rate until one does not hold, and what became of the last.
     private func confirm(_ rate: Double, _ report: inout FindMaxReport) throws(LoadTestError)
         -> FindMaxReport.Probe.Verdict
     {
-        var held = 0
-        var mayRepeat = true
-        while held < Self.confirmationCount {
-            let verdict = try valid(rate, held, &report.confirmations).verdict
-            switch verdict {
-            case .holds: held += 1
-            case .fails where mayRepeat: mayRepeat = false
-            default: return verdict
-            }
+        for number in 0..<Self.confirmationCount {
+            let result = try valid(rate, number, &report.confirmations)
+            if result.verdict != .holds { return result.verdict }
         }
         return .holds
     }
