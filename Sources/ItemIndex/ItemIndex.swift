@@ -221,7 +221,7 @@ public final class ItemIndex: Sendable {
         Hits(
             rows: UnsafeBufferPointer(start: scratch.state.rows, count: count),
             scores: UnsafeBufferPointer(start: scratch.state.scores, count: count),
-            scoredCount: count == 0 ? 0 : scratch.state.scored)
+            scoredCount: count == 0 ? 0 : scratch.state.scored, isComplete: true)
     }
 
     private func address(_ row: Int) -> UnsafePointer<Float> {

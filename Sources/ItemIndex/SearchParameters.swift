@@ -8,12 +8,15 @@ public struct SearchParameters: Sendable, Equatable {
     public var nprobe: Int?
     /// Compares the query with every item, whatever the kind.
     public var exact: Bool
+    /// When the search ends with what it has found by then, in nanoseconds of CLOCK_MONOTONIC; nil is never.
+    public var deadline: UInt64?
 
     /// Creates parameters; by default the index's own.
-    public init(ef: Int? = nil, nprobe: Int? = nil, exact: Bool = false) {
+    public init(ef: Int? = nil, nprobe: Int? = nil, exact: Bool = false, deadline: UInt64? = nil) {
         self.ef = ef
         self.nprobe = nprobe
         self.exact = exact
+        self.deadline = deadline
     }
 }
 
@@ -52,6 +55,8 @@ public struct Hits {
     public let scores: UnsafeBufferPointer<Float>
     /// How many items were compared with the query.
     public let scoredCount: Int
+    /// Whether the search ran to its end. If not, the deadline cut it short.
+    public let isComplete: Bool
 
     /// How many hits there are.
     public var count: Int { rows.count }
