@@ -69,13 +69,13 @@ const faiss::IndexFlat *flat_of(const faiss::Index *index) {
     return dynamic_cast<const faiss::IndexFlat *>(index);
 }
 
-// The rows whose bit is not set.
-struct NotExcluded : faiss::IDSelector {
-    const uint64_t *excluded;
+// The rows whose bit is set.
+struct Eligible : faiss::IDSelector {
+    const uint64_t *eligible;
 
-    explicit NotExcluded(const uint64_t *excluded) : excluded(excluded) {}
+    explicit Eligible(const uint64_t *eligible) : eligible(eligible) {}
     bool is_member(idx_t id) const override {
-        return (excluded[id >> 6] >> (id & 63) & 1) == 0;
+        return (eligible[id >> 6] >> (id & 63) & 1) != 0;
     }
 };
 
@@ -219,19 +219,19 @@ void belfry_faiss_free(belfry_faiss_index *index) {
 }
 
 int belfry_faiss_search(
-    const belfry_faiss_index *index, const float *query, size_t k, size_t ef, size_t nprobe, const uint64_t *excluded,
+    const belfry_faiss_index *index, const float *query, size_t k, size_t ef, size_t nprobe, const uint64_t *eligible,
     int64_t *rows, float *scores) {
     return guarded([&] {
         if (k < 1) fail("k is 0");
         omp_set_num_threads(1);
-        NotExcluded selector(excluded);
+        Eligible selector(eligible);
         faiss::SearchParametersHNSW graph_parameters;
         faiss::SearchParametersIVF list_parameters;
         faiss::SearchParameters plain_parameters;
         const faiss::SearchParameters *parameters = nullptr;
         if (auto graph = graph_of(index)) {
             if (!belfry_faiss_vectors(index) && graph->ntotal > 0) fail("the graph has no vectors");
-            if (excluded) fail("FAISS 1.7.3 cannot exclude rows in a graph");
+            if (eligible) fail("FAISS 1.7.3 cannot exclude rows in a graph");
             if (ef > 0) {
                 graph_parameters.efSearch = static_cast<int>(ef);
                 graph_parameters.check_relative_distance = graph->hnsw.check_relative_distance;
@@ -239,9 +239,9 @@ int belfry_faiss_search(
             }
         } else if (auto lists = lists_of(index)) {
             list_parameters.nprobe = nprobe > 0 ? nprobe : lists->nprobe;
-            list_parameters.sel = excluded ? &selector : nullptr;
+            list_parameters.sel = eligible ? &selector : nullptr;
             parameters = &list_parameters;
-        } else if (excluded) {
+        } else if (eligible) {
             plain_parameters.sel = &selector;
             parameters = &plain_parameters;
         }
@@ -321,5 +321,16 @@ int belfry_faiss_get_list(
         *size = holder->invlists->list_size(list);
         *rows = holder->invlists->get_ids(list);
         *vectors = reinterpret_cast<const float *>(holder->invlists->get_codes(list));
+    });
+}
+
+int belfry_faiss_release_list(belfry_faiss_index *index, size_t list) {
+    return guarded([&] {
+        auto holder = lists_of(index);
+        auto arrays = holder ? dynamic_cast<faiss::ArrayInvertedLists *>(holder->invlists) : nullptr;
+        if (!arrays) fail("the index has no lists in memory");
+        if (list >= arrays->codes.size()) fail("list " + std::to_string(list) + " of " + std::to_string(arrays->nlist));
+        std::vector<uint8_t>().swap(arrays->codes[list]);
+        std::vector<faiss::Index::idx_t>().swap(arrays->ids[list]);
     });
 }

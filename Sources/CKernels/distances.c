@@ -128,6 +128,15 @@ int belfry_has_instruction_set(int instruction_set) {
     }
 }
 
+int belfry_has_integer_avx512(void) {
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+#else
+    return 0;
+#endif
+}
+
 int belfry_best_instruction_set(void) {
     for (int set = BELFRY_AVX512; set > BELFRY_PORTABLE; set--) {
         if (belfry_has_instruction_set(set)) return set;

@@ -1,96 +1,135 @@
 #include "item_search.h"
 
-#include <string.h>
+#include <math.h>
+#include <time.h>
 
-// MARK: Hits in order
+#include "hits.h"
 
-// A hit is one number: the score's bits, changed so that they are in order as an integer, above the complement of the
-// row. So the better of two hits is the greater number: the higher score, of equal ones the lower row. No two rows are
-// equal, hence a result never depends on the order in which a search met its rows; and a heap compares in one
-// instruction. Scores are never -0 (distances.h); NaN, which finite vectors give only where their products overflow, has a
-// place in the order like any number.
-typedef uint64_t hit_key;
+#pragma clang fp contract(off)
 
-static inline hit_key key_of(float score, uint32_t row) {
-    uint32_t bits;
-    memcpy(&bits, &score, sizeof bits);
-    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
-    return (uint64_t)bits << 32 | (uint32_t)~row;
+// By how many standard deviations of the codes' error a candidate may fall short of the k-th best and still be scored by its
+// vector. At two, about one in forty of those right at the k-th place is missed, and fewer further up.
+static const float deviations_kept = 2.0f;
+
+static int is_late(uint64_t deadline) {
+    if (deadline == 0) return 0;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec >= deadline;
 }
 
-static inline uint32_t row_of(hit_key hit) {
-    return ~(uint32_t)hit;
+// MARK: Candidates
+
+// What may be among the k best, by scores that are not exact. Appended to as a scan goes; from time to time the k-th best
+// score so far is looked for, and what falls short of it by more than `margin` is dropped.
+typedef struct candidates {
+    float *scores;
+    uint32_t *positions;
+    size_t count, capacity;
+    size_t k;
+    size_t limit;  // at this count they are looked through
+    float bound;   // at least k of them are known to reach it
+    float margin;
+    int overflowed;
+} candidates;
+
+// A scan appends at most this many at a time, and the vector stores behind them.
+enum { APPENDED_MAX = 256, STORE_SLACK = 16 };
+
+size_t belfry_search_capacity(size_t kept) {
+    return 4 * kept + 4096;
 }
 
-static inline float score_of(hit_key hit) {
-    uint32_t bits = (uint32_t)(hit >> 32);
-    bits = bits >> 31 ? bits & 0x7FFFFFFFu : ~bits;
-    float score;
-    memcpy(&score, &bits, sizeof score);
-    return score;
+static candidates no_candidates(belfry_search_scratch *scratch, size_t k, float margin) {
+    size_t first = 2 * k < 256 ? 256 : 2 * k;
+    size_t room = scratch->capacity - APPENDED_MAX - STORE_SLACK;
+    return (candidates){
+        .scores = scratch->candidate_scores, .positions = scratch->candidate_positions, .capacity = room, .k = k,
+        .limit = first < room ? first : room, .bound = -INFINITY, .margin = margin};
 }
 
-static inline int is_excluded(const uint64_t *excluded, uint32_t row) {
-    return excluded && (excluded[row >> 6] >> (row & 63) & 1);
-}
-
-// MARK: Heaps
-
-// Binary heaps with the least number on top: the worst of the collected hits. A heap with the best on top holds the
-// complements.
-
-static inline void push(hit_key *heap, size_t *count, hit_key hit) {
-    size_t i = (*count)++;
-    while (i > 0) {
-        size_t parent = (i - 1) / 2;
-        if (hit >= heap[parent]) break;
-        heap[i] = heap[parent];
-        i = parent;
+static void drop_below(candidates *c, float threshold) {
+    size_t kept = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        c->scores[kept] = c->scores[i];
+        c->positions[kept] = c->positions[i];
+        kept += !(c->scores[i] < threshold);
     }
-    heap[i] = hit;
+    c->count = kept;
 }
 
-// Puts `hit` where the top was and restores the heap of `count`.
-static inline void replace_top(hit_key *heap, size_t count, hit_key hit) {
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= count) break;
-        // Which child is less cannot be predicted, so it is added and not branched on.
-        if (child + 1 < count) child += heap[child + 1] < heap[child];
-        if (heap[child] >= hit) break;
-        heap[i] = heap[child];
-        i = child;
+static void look_through(candidates *c) {
+    if (c->count >= c->k) {
+        float bound = score_of_rank(c->scores, c->count, c->k);
+        if (bound > c->bound) c->bound = bound;
+        drop_below(c, c->bound - c->margin);
     }
-    heap[i] = hit;
-}
-
-static inline hit_key pop(hit_key *heap, size_t *count) {
-    hit_key top = heap[0];
-    size_t left = --(*count);
-    if (left > 0) replace_top(heap, left, heap[left]);
-    return top;
-}
-
-// Offers a hit to a heap of the best `limit`.
-static inline void offer(hit_key *heap, size_t *count, size_t limit, hit_key hit) {
-    if (*count < limit) {
-        push(heap, count, hit);
-    } else if (hit > heap[0]) {
-        replace_top(heap, *count, hit);
+    size_t most = c->capacity / 2 < c->k ? c->k : c->capacity / 2;
+    if (c->count > most) {
+        // More are within the margin than there is room for. An exact search starts again without codes; another
+        // keeps the better ones and narrows its margin.
+        c->overflowed = 1;
+        float least = score_of_rank(c->scores, c->count, most);
+        drop_below(c, least);
+        if (c->count > most + most / 4) c->count = most;
+        c->margin = c->bound - least > 0 ? c->bound - least : 0;
     }
+    size_t more = c->count / 2 < 128 ? 128 : c->count / 2;
+    c->limit = c->count + more < c->capacity ? c->count + more : c->capacity;
 }
 
-// Moves the best k of the collected hits to the result, best first.
-static size_t finish(belfry_search_scratch *scratch, size_t count, size_t k) {
-    while (count > k) pop(scratch->collected, &count);
-    size_t found = count;
-    while (count > 0) {
-        hit_key hit = pop(scratch->collected, &count);
-        scratch->rows[count] = row_of(hit);
-        scratch->scores[count] = score_of(hit);
+static inline void append(candidates *c, float score, uint32_t position) {
+    c->scores[c->count] = score;
+    c->positions[c->count++] = position;
+}
+
+// Takes the rows that are not eligible out of what was appended since `before`.
+static void drop_ineligible(candidates *c, size_t before, const uint32_t *rows, const uint64_t *eligible) {
+    size_t kept = before;
+    for (size_t i = before; i < c->count; i++) {
+        uint32_t position = c->positions[i];
+        c->scores[kept] = c->scores[i];
+        c->positions[kept] = position;
+        kept += (size_t)is_eligible(eligible, rows ? rows[position] : position);
+    }
+    c->count = kept;
+}
+
+// Scores the candidates by their vectors and moves the best k to the result, best first.
+static size_t finish(
+    candidates *c, const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k,
+    belfry_search_scratch *scratch) {
+    vectors->scorer->gathered(query, vectors->values, vectors->dimension, c->positions, c->count, c->scores);
+    scratch->rescored = c->count;
+    for (size_t i = 0; i < c->count; i++) {
+        uint32_t position = c->positions[i];
+        scratch->collected[i] = key_of(c->scores[i], rows ? rows[position] : position);
+    }
+    sort_hits(scratch->collected, c->count, scratch->spare);
+    size_t found = c->count < k ? c->count : k;
+    for (size_t i = 0; i < found; i++) {
+        scratch->rows[i] = row_of(scratch->collected[i]);
+        scratch->scores[i] = score_of(scratch->collected[i]);
     }
     return found;
+}
+
+static float norm_of(const float *query, size_t dimension) {
+    double squares = 0;
+    for (size_t i = 0; i < dimension; i++) squares += (double)query[i] * query[i];
+    return (float)sqrt(squares);
+}
+
+// The factor of the inner product in a score, and what is the same for all items: the inner product itself, or
+// 2 q.x - |q|^2 (and - |x|^2, an item's bias).
+static float factor_of(int metric) {
+    return metric == BELFRY_SQUARED_L2 ? 2.0f : 1.0f;
+}
+
+static float constant_of(int metric, const float *query, size_t dimension) {
+    if (metric != BELFRY_SQUARED_L2) return 0;
+    float norm = norm_of(query, dimension);
+    return -norm * norm;
 }
 
 // MARK: Graph
@@ -112,12 +151,22 @@ static inline void prefetch_links(const belfry_graph *graph, uint32_t row) {
     __builtin_prefetch(links + graph->level_ends[1] - 1);
 }
 
+typedef struct walk {
+    const belfry_row_codes *codes;
+    belfry_sq8_query query;
+} walk;
+
+static inline void score_links(const walk *w, const uint32_t *links, size_t count, float *scores) {
+    w->codes->scorer->gathered(
+        &w->query, w->codes->codes, w->codes->quantizer.stride, w->codes->biases, links, count, scores);
+}
+
 // Moves to the best link until none is better than where it stands, level by level down to level 1.
-static hit_key descend(
-    const belfry_vectors *vectors, const belfry_graph *graph, const float *query, belfry_search_scratch *scratch) {
-    size_t entry = (size_t)graph->entry_point;
-    float entry_score = vectors->scorer->one(query, vectors->values + entry * vectors->dimension, vectors->dimension);
-    hit_key here = key_of(entry_score, (uint32_t)entry);
+static hit_key descend(const walk *w, const belfry_graph *graph, belfry_search_scratch *scratch) {
+    uint32_t entry = (uint32_t)graph->entry_point;
+    float entry_score;
+    score_links(w, &entry, 1, &entry_score);
+    hit_key here = key_of(entry_score, entry);
     scratch->scored++;
     for (int32_t level = graph->maximum_level; level > 0; level--) {
         for (;;) {
@@ -126,8 +175,7 @@ static hit_key descend(
             size_t limit = (size_t)(graph->level_ends[level + 1] - graph->level_ends[level]);
             size_t count = 0;
             for (; count < limit && links[count] >= 0; count++) scratch->links[count] = (uint32_t)links[count];
-            vectors->scorer->gathered(
-                query, vectors->values, vectors->dimension, scratch->links, count, scratch->link_scores);
+            score_links(w, scratch->links, count, scratch->link_scores);
             scratch->scored += count;
             for (size_t i = 0; i < count; i++) {
                 hit_key link = key_of(scratch->link_scores[i], scratch->links[i]);
@@ -140,32 +188,41 @@ static hit_key descend(
 }
 
 size_t belfry_search_graph(
-    const belfry_vectors *vectors, const belfry_graph *graph, const float *query, size_t k, size_t ef,
-    const uint64_t *excluded, belfry_search_scratch *scratch) {
+    const belfry_vectors *vectors, const belfry_row_codes *codes, const belfry_graph *graph, const float *query, size_t k,
+    size_t ef, const uint64_t *eligible, uint64_t deadline, belfry_search_scratch *scratch) {
     scratch->scored = 0;
+    scratch->rescored = 0;
+    scratch->is_complete = 1;
     if (graph->entry_point < 0 || k == 0) return 0;
 
-    hit_key *candidates = scratch->candidates, *collected = scratch->collected;
+    walk w = {.codes = codes, .query = {.weights = scratch->weights}};
+    belfry_sq8_prepare(&codes->quantizer, query, factor_of(vectors->metric), &w.query);
+
+    hit_key *frontier = scratch->frontier, *collected = scratch->collected;
     uint16_t *marks = scratch->marks;
     const uint16_t epoch = next_epoch(scratch, vectors->count);
     const int32_t *neighbours = graph->neighbours;
     const size_t *offsets = graph->offsets;
     const size_t link_limit = (size_t)graph->level_ends[1];
-    size_t candidate_count = 0, collected_count = 0;
+    size_t frontier_count = 0, collected_count = 0, expanded = 0;
 
-    hit_key start = descend(vectors, graph, query, scratch);
+    hit_key start = descend(&w, graph, scratch);
     marks[row_of(start)] = epoch;
-    push(candidates, &candidate_count, ~start);
-    if (!is_excluded(excluded, row_of(start))) push(collected, &collected_count, start);
+    push(frontier, &frontier_count, ~start);
+    if (is_eligible(eligible, row_of(start))) push(collected, &collected_count, start);
 
-    while (candidate_count > 0) {
-        hit_key candidate = ~pop(candidates, &candidate_count);
+    while (frontier_count > 0) {
+        hit_key best = ~pop(frontier, &frontier_count);
         // The order is total, so a plateau of equal scores (a query of zeros) ends the search like any other.
-        if (collected_count == ef && collected[0] > candidate) break;
-        // Unless a link turns out to be better, the best candidate left is the next to be expanded.
-        if (candidate_count > 0) prefetch_links(graph, row_of(~candidates[0]));
+        if (collected_count == ef && collected[0] > best) break;
+        if (deadline != 0 && (++expanded & 15) == 0 && is_late(deadline)) {
+            scratch->is_complete = 0;
+            break;
+        }
+        // Unless a link turns out to be better, the best row left is the next to be expanded.
+        if (frontier_count > 0) prefetch_links(graph, row_of(~frontier[0]));
 
-        const int32_t *links = neighbours + offsets[row_of(candidate)];
+        const int32_t *links = neighbours + offsets[row_of(best)];
         size_t link_count = 0;
         for (; link_count < link_limit && links[link_count] >= 0; link_count++) {
             __builtin_prefetch(marks + links[link_count], 1);
@@ -176,92 +233,288 @@ size_t belfry_search_graph(
             if (marks[row] == epoch) continue;
             marks[row] = epoch;
             scratch->links[fresh++] = row;
-            __builtin_prefetch(offsets + row);
+            __builtin_prefetch(codes->codes + row * codes->quantizer.stride);
         }
-        vectors->scorer->gathered(
-            query, vectors->values, vectors->dimension, scratch->links, fresh, scratch->link_scores);
+        score_links(&w, scratch->links, fresh, scratch->link_scores);
         scratch->scored += fresh;
 
         for (size_t i = 0; i < fresh; i++) {
             hit_key link = key_of(scratch->link_scores[i], scratch->links[i]);
             if (collected_count == ef && link < collected[0]) continue;
-            push(candidates, &candidate_count, ~link);
-            if (candidates[0] == ~link) prefetch_links(graph, scratch->links[i]);
-            if (!is_excluded(excluded, scratch->links[i])) offer(collected, &collected_count, ef, link);
+            __builtin_prefetch(offsets + scratch->links[i]);
+            push(frontier, &frontier_count, ~link);
+            if (frontier[0] == ~link) prefetch_links(graph, scratch->links[i]);
+            if (is_eligible(eligible, scratch->links[i])) offer(collected, &collected_count, ef, link);
         }
     }
-    return finish(scratch, collected_count, k);
+
+    float margin = 2 * deviations_kept * w.query.deviation;
+    candidates c = no_candidates(scratch, k, margin);
+    for (size_t i = 0; i < collected_count; i++) append(&c, score_of(collected[i]), row_of(collected[i]));
+    look_through(&c);
+    return finish(&c, vectors, NULL, query, k, scratch);
 }
 
 // MARK: Scans
 
-size_t belfry_search_all(
-    const belfry_vectors *vectors, const float *query, size_t k, const uint64_t *excluded,
-    belfry_search_scratch *scratch) {
-    hit_key *collected = scratch->collected;
-    size_t collected_count = 0;
-    scratch->scored = 0;
-    if (k == 0) return 0;
-    // A block is a word of the bitmap, so that excluded stretches are passed over 64 rows at a time.
-    for (size_t start = 0; start < vectors->count; start += BELFRY_SCAN_BLOCK) {
-        size_t size = vectors->count - start < BELFRY_SCAN_BLOCK ? vectors->count - start : BELFRY_SCAN_BLOCK;
-        uint64_t all = size == 64 ? ~0ull : (1ull << size) - 1;
-        uint64_t eligible = excluded ? ~excluded[start >> 6] & all : all;
-        if (eligible == 0) continue;
-        if (eligible == all) {
-            vectors->scorer->block(
-                query, vectors->values + start * vectors->dimension, vectors->dimension, size, scratch->link_scores);
-            scratch->scored += size;
-            for (size_t i = 0; i < size; i++) {
-                offer(collected, &collected_count, k, key_of(scratch->link_scores[i], (uint32_t)(start + i)));
-            }
-            continue;
+static inline void prefetch_run(const belfry_runs *runs, const belfry_run *run) {
+    const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
+    const uint8_t *codes = runs->codes + run->block * block_size;
+    size_t size = (run->size + BELFRY_SQ4_BLOCK - 1) / BELFRY_SQ4_BLOCK * block_size;
+    if (size > 4096) size = 4096;
+    for (size_t line = 0; line < size; line += 64) __builtin_prefetch(codes + line);
+    __builtin_prefetch(runs->rows + run->first);
+}
+
+// Appends a run's vectors that reach what the candidates' bound and `reach` allow.
+// - reach: how far below the bound a score may lie.
+static inline void scan_run(
+    const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, float reach,
+    const uint64_t *eligible, candidates *c) {
+    const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
+    for (uint32_t start = 0; start < run->size; start += APPENDED_MAX) {
+        uint32_t size = run->size - start < APPENDED_MAX ? run->size - start : APPENDED_MAX;
+        uint32_t first = run->first + start;
+        size_t before = c->count;
+        c->count += runs->scan(
+            query, runs->codes + (run->block + start / BELFRY_SQ4_BLOCK) * block_size, runs->quantizer.line_count, size,
+            base, runs->biases ? runs->biases + first : NULL, c->bound - reach, first, c->scores + before,
+            c->positions + before);
+        if (eligible) drop_ineligible(c, before, runs->rows, eligible);
+        if (c->count >= c->limit) look_through(c);
+    }
+}
+
+// The vectors of all runs, by their codes as they are or with a run's largest error in mind.
+static void scan_all(
+    const belfry_runs *runs, const belfry_sq4_query *query, const float *vector, const uint64_t *eligible,
+    uint64_t deadline, int is_exact, candidates *c, belfry_search_scratch *scratch) {
+    const belfry_vectors *vectors = &runs->vectors;
+    const float factor = factor_of(vectors->metric);
+    const float constant = constant_of(vectors->metric, vector, vectors->dimension);
+    const float norm = factor * norm_of(vector, vectors->dimension);
+    for (size_t number = 0; number < runs->run_count; number++) {
+        const belfry_run *run = &runs->runs[number];
+        float base = constant;
+        if (runs->centroids) {
+            const belfry_vectors *centroids = &runs->centroids->vectors;
+            base = vectors->scorer->one(vector, centroids->values + number * vectors->dimension, vectors->dimension);
+            if (number + 1 < runs->run_count) prefetch_run(runs, run + 1);
+        } else if (eligible && run->size <= 64 && eligible[run->first >> 6] == 0) {
+            continue;  // a flat index's runs are the words of the bitmap
         }
-        size_t count = 0;
-        for (; eligible != 0; eligible &= eligible - 1) {
-            scratch->links[count++] = (uint32_t)start + (uint32_t)__builtin_ctzll(eligible);
+        float reach = c->margin;
+        if (is_exact) {
+            // A candidate's score is the least it can be; it is kept if the most it can be reaches the bound.
+            float error = norm * run->error + query->certain_error;
+            base -= error;
+            reach = 2 * error;
         }
-        vectors->scorer->gathered(
-            query, vectors->values, vectors->dimension, scratch->links, count, scratch->link_scores);
-        scratch->scored += count;
-        for (size_t i = 0; i < count; i++) {
-            offer(collected, &collected_count, k, key_of(scratch->link_scores[i], scratch->links[i]));
+        scan_run(runs, run, query, base, reach, eligible, c);
+        scratch->scored += run->size;
+        if (deadline != 0 && (number & 31) == 31 && is_late(deadline)) {
+            scratch->is_complete = 0;
+            return;
         }
     }
-    return finish(scratch, collected_count, k);
+}
+
+// Every eligible vector by itself, without codes.
+static size_t search_vectors(
+    const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k, const uint64_t *eligible,
+    uint64_t deadline, belfry_search_scratch *scratch) {
+    hit_key *collected = scratch->collected;
+    size_t collected_count = 0;
+    for (size_t start = 0; start < vectors->count; start += BELFRY_SCAN_BLOCK) {
+        size_t size = vectors->count - start < BELFRY_SCAN_BLOCK ? vectors->count - start : BELFRY_SCAN_BLOCK;
+        vectors->scorer->block(
+            query, vectors->values + start * vectors->dimension, vectors->dimension, size, scratch->link_scores);
+        scratch->scored += size;
+        for (size_t i = 0; i < size; i++) {
+            uint32_t row = rows ? rows[start + i] : (uint32_t)(start + i);
+            if (!is_eligible(eligible, row)) continue;
+            offer(collected, &collected_count, k, key_of(scratch->link_scores[i], row));
+        }
+        if (deadline != 0 && (start / BELFRY_SCAN_BLOCK & 15) == 15 && is_late(deadline)) {
+            scratch->is_complete = 0;
+            break;
+        }
+    }
+    sort_hits(collected, collected_count, scratch->spare);
+    for (size_t i = 0; i < collected_count; i++) {
+        scratch->rows[i] = row_of(collected[i]);
+        scratch->scores[i] = score_of(collected[i]);
+    }
+    return collected_count;
+}
+
+static belfry_sq4_query prepared(const belfry_runs *runs, const float *query, belfry_search_scratch *scratch) {
+    belfry_sq4_query result = {.weights = scratch->weights};
+    belfry_sq4_prepare(&runs->quantizer, query, factor_of(runs->vectors.metric), &result);
+    return result;
+}
+
+size_t belfry_search_all_runs(
+    const belfry_runs *runs, const float *query, size_t k, const uint64_t *eligible, uint64_t deadline,
+    belfry_search_scratch *scratch) {
+    scratch->scored = 0;
+    scratch->rescored = 0;
+    scratch->is_complete = 1;
+    if (k == 0) return 0;
+    const belfry_vectors *vectors = &runs->vectors;
+    belfry_sq4_query coded = prepared(runs, query, scratch);
+    float largest = 0;
+    for (size_t number = 0; number < runs->run_count; number++) {
+        largest = runs->runs[number].error > largest ? runs->runs[number].error : largest;
+    }
+    float error = factor_of(vectors->metric) * norm_of(query, vectors->dimension) * largest + coded.certain_error;
+    if (isfinite(error) && k < vectors->count / 8) {
+        candidates c = no_candidates(scratch, k, 2 * error);
+        scan_all(runs, &coded, query, eligible, deadline, 1, &c, scratch);
+        if (!c.overflowed) {
+            look_through(&c);
+            return finish(&c, vectors, runs->rows, query, k, scratch);
+        }
+    }
+    return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
+}
+
+// The runs whose centroids score best, into scratch->probes.
+static size_t choose_runs(const belfry_runs *runs, const float *query, size_t nprobe, belfry_search_scratch *scratch) {
+    const belfry_runs *centroids = runs->centroids;
+    belfry_sq4_query coded = prepared(centroids, query, scratch);
+    candidates c = no_candidates(scratch, nprobe, 2 * deviations_kept * coded.deviation);
+    scan_all(centroids, &coded, query, NULL, 0, 0, &c, scratch);
+    look_through(&c);
+    size_t found = finish(&c, &centroids->vectors, NULL, query, nprobe, scratch);
+    memcpy(scratch->probes, scratch->rows, found * sizeof *scratch->probes);
+    memcpy(scratch->probe_scores, scratch->scores, found * sizeof *scratch->probe_scores);
+    return found;
 }
 
 size_t belfry_search_lists(
-    const belfry_lists *lists, const float *query, size_t k, size_t nprobe, const uint64_t *excluded,
+    const belfry_runs *runs, const float *query, size_t k, size_t nprobe, const uint64_t *eligible, uint64_t deadline,
     belfry_search_scratch *scratch) {
+    scratch->is_complete = 1;
+    size_t probe_count = choose_runs(runs, query, nprobe, scratch);
     scratch->scored = 0;
+    scratch->rescored = 0;
     if (k == 0) return 0;
 
-    // The best lists, in a heap with the worst on top.
-    size_t probe_count = 0;
-    for (size_t start = 0; start < lists->count; start += BELFRY_SCAN_BLOCK) {
-        size_t size = lists->count - start < BELFRY_SCAN_BLOCK ? lists->count - start : BELFRY_SCAN_BLOCK;
-        lists->centroid_scorer->block(
-            query, lists->centroids + start * lists->dimension, lists->dimension, size, scratch->link_scores);
-        for (size_t i = 0; i < size; i++) {
-            offer(scratch->probes, &probe_count, nprobe, key_of(scratch->link_scores[i], (uint32_t)(start + i)));
+    const belfry_vectors *vectors = &runs->vectors;
+    const float *centroids = runs->centroids->vectors.values;
+    belfry_sq4_query coded = prepared(runs, query, scratch);
+    candidates c = no_candidates(scratch, k, 2 * deviations_kept * coded.deviation);
+    if (probe_count > 0) prefetch_run(runs, &runs->runs[scratch->probes[0]]);
+    for (size_t probe = 0; probe < probe_count; probe++) {
+        uint32_t number = scratch->probes[probe];
+        if (probe + 1 < probe_count) prefetch_run(runs, &runs->runs[scratch->probes[probe + 1]]);
+        // What the centroid contributes to the scores of its run: by the items' metric, whatever chose the run.
+        float base = runs->has_own_centroid_metric
+            ? vectors->scorer->one(query, centroids + number * vectors->dimension, vectors->dimension)
+            : scratch->probe_scores[probe];
+        const belfry_run *run = &runs->runs[number];
+        scan_run(runs, run, &coded, base, c.margin, eligible, &c);
+        scratch->scored += run->size;
+        if (deadline != 0 && (probe & 15) == 15 && is_late(deadline)) {
+            scratch->is_complete = 0;
+            break;
         }
     }
+    look_through(&c);
+    return finish(&c, vectors, runs->rows, query, k, scratch);
+}
 
-    size_t collected_count = 0;
-    for (size_t probe = 0; probe < probe_count; probe++) {
-        const belfry_list *list = &lists->lists[row_of(scratch->probes[probe])];
-        for (size_t start = 0; start < list->size; start += BELFRY_SCAN_BLOCK) {
-            size_t size = list->size - start < BELFRY_SCAN_BLOCK ? list->size - start : BELFRY_SCAN_BLOCK;
-            lists->scorer->block(
-                query, list->vectors + start * lists->dimension, lists->dimension, size, scratch->link_scores);
+size_t belfry_search_all_rows(
+    const belfry_vectors *vectors, const belfry_row_codes *codes, const float *query, size_t k, const uint64_t *eligible,
+    uint64_t deadline, belfry_search_scratch *scratch) {
+    scratch->scored = 0;
+    scratch->rescored = 0;
+    scratch->is_complete = 1;
+    if (k == 0) return 0;
+    belfry_sq8_query coded = {.weights = scratch->weights};
+    belfry_sq8_prepare(&codes->quantizer, query, factor_of(vectors->metric), &coded);
+    const float constant = constant_of(vectors->metric, query, vectors->dimension);
+    const float norm = factor_of(vectors->metric) * norm_of(query, vectors->dimension);
+    const size_t block_count = (vectors->count + BELFRY_SCAN_BLOCK - 1) / BELFRY_SCAN_BLOCK;
+    float largest = 0;
+    for (size_t block = 0; block < block_count; block++) {
+        largest = codes->errors[block] > largest ? codes->errors[block] : largest;
+    }
+    float error = norm * largest + coded.certain_error;
+    if (isfinite(error) && k < vectors->count / 8) {
+        candidates c = no_candidates(scratch, k, 2 * error);
+        const size_t stride = codes->quantizer.stride;
+        for (size_t block = 0; block < block_count && !c.overflowed; block++) {
+            size_t start = block * BELFRY_SCAN_BLOCK;
+            size_t size = vectors->count - start < BELFRY_SCAN_BLOCK ? vectors->count - start : BELFRY_SCAN_BLOCK;
+            if (eligible && eligible[block] == 0) continue;
+            codes->scorer->block(
+                &coded, codes->codes + start * stride, stride, codes->biases ? codes->biases + start : NULL, size,
+                scratch->link_scores);
             scratch->scored += size;
+            float block_error = norm * codes->errors[block] + coded.certain_error;
+            float base = constant - block_error, threshold = c.bound - 2 * block_error;
             for (size_t i = 0; i < size; i++) {
-                uint32_t row = (uint32_t)list->rows[start + i];
-                if (is_excluded(excluded, row)) continue;
-                offer(scratch->collected, &collected_count, k, key_of(scratch->link_scores[i], row));
+                float score = scratch->link_scores[i] + base;
+                if (!(score >= threshold)) continue;
+                if (is_eligible(eligible, (uint32_t)(start + i))) append(&c, score, (uint32_t)(start + i));
+            }
+            if (c.count >= c.limit) look_through(&c);
+            if (deadline != 0 && (block & 31) == 31 && is_late(deadline)) {
+                scratch->is_complete = 0;
+                break;
             }
         }
+        if (!c.overflowed) {
+            look_through(&c);
+            return finish(&c, vectors, NULL, query, k, scratch);
+        }
     }
-    return finish(scratch, collected_count, k);
+    return search_vectors(vectors, NULL, query, k, eligible, deadline, scratch);
+}
+
+size_t belfry_search_eligible(
+    const belfry_vectors *vectors, const uint32_t *positions, const float *query, size_t k, const uint64_t *eligible,
+    uint64_t deadline, belfry_search_scratch *scratch) {
+    scratch->scored = 0;
+    scratch->rescored = 0;
+    scratch->is_complete = 1;
+    if (k == 0) return 0;
+    hit_key *collected = scratch->collected;
+    size_t collected_count = 0, waiting = 0, batches = 0;
+    uint32_t waiting_rows[BELFRY_SCAN_BLOCK];
+    const size_t word_count = (vectors->count + 63) / 64;
+    for (size_t word = 0; word <= word_count; word++) {
+        uint64_t bits = word < word_count ? eligible[word] : 0;
+        for (; bits != 0 || (word == word_count && waiting > 0); bits &= bits - 1) {
+            if (bits != 0) {
+                uint32_t row = (uint32_t)(word * 64) + (uint32_t)__builtin_ctzll(bits);
+                waiting_rows[waiting] = row;
+                scratch->links[waiting++] = positions ? positions[row] : row;
+            }
+            if (waiting < BELFRY_SCAN_BLOCK && word < word_count) continue;
+            vectors->scorer->gathered(
+                query, vectors->values, vectors->dimension, scratch->links, waiting, scratch->link_scores);
+            scratch->scored += waiting;
+            for (size_t i = 0; i < waiting; i++) {
+                offer(collected, &collected_count, k, key_of(scratch->link_scores[i], waiting_rows[i]));
+            }
+            waiting = 0;
+            if (deadline != 0 && (++batches & 15) == 0 && is_late(deadline)) {
+                scratch->is_complete = 0;
+                word = word_count;
+                break;
+            }
+            if (bits == 0) break;
+        }
+        if (!scratch->is_complete) break;
+    }
+    sort_hits(collected, collected_count, scratch->spare);
+    for (size_t i = 0; i < collected_count; i++) {
+        scratch->rows[i] = row_of(collected[i]);
+        scratch->scores[i] = score_of(collected[i]);
+    }
+    scratch->rescored = scratch->scored;
+    return collected_count;
 }

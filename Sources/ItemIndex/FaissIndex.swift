@@ -51,12 +51,23 @@ final class FaissIndex: Sendable {
         return lists
     }
 
-    /// One inverted list, alive as long as the index.
-    func list(_ number: Int, path: String) throws(ItemIndexError) -> belfry_list {
-        var list = belfry_list()
-        guard belfry_faiss_get_list(handle, number, &list.size, &list.rows, &list.vectors) == 0 else {
+    /// One inverted list: rows and their vectors, alive until it is released.
+    func list(_ number: Int, path: String) throws(ItemIndexError) -> (
+        rows: UnsafeBufferPointer<Int64>, vectors: UnsafePointer<Float>?
+    ) {
+        var size = 0
+        var rows: UnsafePointer<Int64>?
+        var vectors: UnsafePointer<Float>?
+        guard belfry_faiss_get_list(handle, number, &size, &rows, &vectors) == 0 else {
             throw .library(path: path, message: FaissIndex.message)
         }
-        return list
+        return (UnsafeBufferPointer(start: rows, count: size), vectors)
+    }
+
+    /// Frees one inverted list's entries.
+    func releaseList(_ number: Int, path: String) throws(ItemIndexError) {
+        guard belfry_faiss_release_list(handle, number) == 0 else {
+            throw .library(path: path, message: FaissIndex.message)
+        }
     }
 }

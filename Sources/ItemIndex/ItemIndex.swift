@@ -32,15 +32,24 @@ public final class ItemIndex: Sendable {
     private let faiss: FaissIndex
     // Unsafe to share only if somebody wrote: all of these are FAISS's arrays or ours, set in `init` and read-only after.
     private let scorer: belfry_scorer
-    // Without values for an inverted file, whose vectors stand list by list.
+    // By row, or for an inverted file by position.
     private nonisolated(unsafe) let vectors: belfry_vectors
     private nonisolated(unsafe) let graph: belfry_graph
-    private nonisolated(unsafe) let lists: InvertedLists?
+    private let structure: Structure
+
+    /// What finds the best items.
+    private enum Structure {
+        case runs(CodedRuns)
+        case graph(RowCodes)
+        case lists(InvertedLists)
+    }
 
     /// The most links a row has on one level; sizes the scratch.
     let maximumLinkCount: Int
     /// How many inverted lists there are; sizes the scratch.
-    var listCount: Int { lists?.count ?? 0 }
+    var listCount: Int {
+        if case .lists(let lists) = structure { lists.runs.runCount } else { 0 }
+    }
 
     /// Checks a FAISS file and loads it.
     ///
@@ -70,27 +79,41 @@ public final class ItemIndex: Sendable {
         kind = summary.kind
         scorer = belfry_scorer_for(summary.metric.kernelNumber, instructionSet.kernelNumber).pointee
 
-        let scorers = belfry_scorer_for(summary.metric.kernelNumber, instructionSet.kernelNumber)
-        vectors = belfry_vectors(
-            values: externalVectors ?? belfry_faiss_vectors(loaded.handle), count: summary.count,
-            dimension: summary.dimension, scorer: scorers)
+        let metricNumber = summary.metric.kernelNumber
+        let scorers = belfry_scorer_for(metricNumber, instructionSet.kernelNumber)
         let vectorByteCount = summary.count * summary.dimension * MemoryLayout<Float>.stride
-        var bytes = vectorByteCount
-        if externalVectors == nil {
-            askForLargePages(vectors.values, byteCount: vectorByteCount)
+        func rows() throws(ItemIndexError) -> belfry_vectors {
+            let values = externalVectors ?? belfry_faiss_vectors(loaded.handle)
+            if summary.count > 0 {
+                let first = belfry_first_not_finite(values, summary.count * summary.dimension)
+                guard first == summary.count * summary.dimension else {
+                    throw .notFinite(
+                        path: path, row: first / summary.dimension, component: first % summary.dimension)
+                }
+            }
+            if externalVectors == nil { askForLargePages(values, byteCount: vectorByteCount) }
+            return belfry_vectors(
+                values: values, count: summary.count, dimension: summary.dimension, scorer: scorers,
+                metric: metricNumber)
         }
         switch summary.kind {
         case .flat:
+            vectors = try rows()
             graph = belfry_graph()
-            lists = nil
+            let runs = CodedRuns(
+                vectors: vectors, sizes: CodedRuns.flatSizes(count: summary.count), instructionSet: instructionSet)
+            structure = .runs(runs)
             maximumLinkCount = 0
             defaults = SearchParameters()
+            byteCount = vectorByteCount + runs.byteCount
         case .hnsw:
+            vectors = try rows()
             let arrays = try loaded.graph(path: path)
             graph = belfry_graph(
                 neighbours: arrays.neighbours, offsets: arrays.offsets, level_ends: arrays.level_ends,
                 entry_point: arrays.entry_point, maximum_level: arrays.maximum_level)
-            lists = nil
+            let codes = RowCodes(vectors: vectors, instructionSet: instructionSet)
+            structure = .graph(codes)
             maximumLinkCount = (1..<arrays.level_end_count).reduce(0) { most, level in
                 max(most, Int(arrays.level_ends[level] - arrays.level_ends[level - 1]))
             }
@@ -98,19 +121,17 @@ public final class ItemIndex: Sendable {
             askForLargePages(arrays.neighbours, byteCount: arrays.neighbour_count * 4)
             askForLargePages(arrays.offsets, byteCount: summary.count * 8)
             // Links, and per row an offset (8) and a level (4).
-            bytes += arrays.neighbour_count * 4 + summary.count * 12
+            byteCount = vectorByteCount + codes.byteCount + arrays.neighbour_count * 4 + summary.count * 12
         case .ivfFlat:
             graph = belfry_graph()
-            let inverted = try InvertedLists(
-                loaded, path: path, summary: summary, scorer: scorers, instructionSet: instructionSet)
-            lists = inverted
+            let inverted = try InvertedLists(loaded, path: path, summary: summary, instructionSet: instructionSet)
+            structure = .lists(inverted)
+            vectors = inverted.runs.kernel.pointee.vectors
             maximumLinkCount = 0
             defaults = SearchParameters(nprobe: max(inverted.nprobe, 1))
-            bytes += inverted.byteCount
+            byteCount = vectorByteCount + inverted.runs.byteCount
         }
-        byteCount = bytes
         faiss = loaded
-        try requireFinite()
     }
 
     /// The stored vector of a row, which must be in `0 ..< count`; `dimension` numbers, alive as long as the index.
@@ -123,20 +144,20 @@ public final class ItemIndex: Sendable {
         scorer.one(query, address(row), dimension)
     }
 
-    /// The best `k` items that are not excluded, best first, ties by row.
+    /// The best `k` eligible items, best first, ties by row.
     ///
     /// - query: `dimension` finite numbers; that they are finite is the caller's to ensure.
     /// - k: at least 1; if fewer items are eligible, all of them are found.
     /// - parameters: `ef` for graphs, `nprobe` for inverted files, or `exact`.
-    /// - excluding: rows that must not be found, of a set for `count` rows.
+    /// - eligible: the rows that may be found, of a catalogue of `count` rows; nil is all of them.
     /// - scratch: of this index, and of this thread. It holds the hits until its next search.
     ///
     /// If an approximate search finds fewer than k although more are eligible, every eligible item is compared. So it is
-    /// from the start where a walk through a graph would cost more than that: when few items are eligible, or ef is a
-    /// good part of the catalogue.
+    /// from the start where that is cheaper: when few items are eligible, or ef is a good part of the catalogue. Fewer
+    /// than wanted are found only if the deadline passes.
     public func search(
         _ query: UnsafePointer<Float>, k: Int, parameters: SearchParameters = SearchParameters(),
-        excluding excluded: RowSet? = nil, scratch: SearchScratch
+        eligible: EligibleRows? = nil, scratch: SearchScratch
     ) throws(SearchError) -> Hits {
         guard k >= 1 else { throw .tooSmall(.k, got: k) }
         if let ef = parameters.ef {
@@ -148,105 +169,115 @@ public final class ItemIndex: Sendable {
             guard nprobe >= 1 else { throw .tooSmall(.nprobe, got: nprobe) }
         }
         precondition(scratch.fits(self), "the scratch is of another index")
-        precondition(excluded.map { $0.rowCount == count } ?? true, "the excluded rows are of another catalogue")
+        precondition(eligible.map { $0.rowCount == count } ?? true, "the eligible rows are of another catalogue")
 
-        let eligible = count - (excluded?.count ?? 0)
-        let wanted = min(k, eligible)
+        let eligibleCount = eligible?.count ?? count
+        let wanted = min(k, eligibleCount)
         guard wanted > 0 else { return hits(0, scratch) }
-        let words = excluded.flatMap { $0.isEmpty ? nil : UnsafePointer($0.words.baseAddress) }
+        let words = eligible.flatMap { $0.isEverything ? nil : UnsafePointer($0.words.baseAddress) }
+        let deadline = parameters.deadline ?? 0
 
         var found = 0
-        scratch.state.scored = 0
-        switch kind {
-        case .flat:
-            break
-        case .hnsw:
-            let ef = max(parameters.ef ?? defaults.ef ?? 1, wanted)
-            if !parameters.exact && !isScanCheaper(eligible: eligible, ef: ef) {
-                scratch.reserve(ef)
-                found = search(graphFor: query, wanted, ef: ef, words, scratch)
-            }
-        case .ivfFlat:
-            let nprobe = min(parameters.nprobe ?? defaults.nprobe ?? 1, listCount)
-            if !parameters.exact {
-                scratch.reserve(wanted)
-                found = search(listsFor: query, wanted, nprobe: nprobe, words, scratch)
-            }
+        var scored = 0
+        if !parameters.exact {
+            found = approximate(query, wanted, parameters, words, eligibleCount, deadline, scratch)
+            scored = found > 0 ? scratch.state.scored : 0
         }
-        if found < wanted {
-            let scored = scratch.state.scored
+        if found < wanted && (scored == 0 || scratch.state.is_complete != 0) {
             scratch.reserve(wanted)
-            found = search(allFor: query, wanted, words, scratch)
+            found = exact(query, wanted, words, eligibleCount, deadline, scratch)
             scratch.state.scored += scored
         }
         return hits(found, scratch)
     }
 
-    /// A walk meets `count / eligible` rows for each that it may collect, and scores several more (20 and more in a
-    /// large graph) before it has collected `ef`. Eight is on the careful side, and keeps a walk from losing itself
-    /// where nearly everything is excluded.
-    private func isScanCheaper(eligible: Int, ef: Int) -> Bool {
-        Double(eligible) * Double(eligible) <= 8 * Double(ef) * Double(count)
+    /// A walk or the chosen lists; 0 if it is cheaper to compare everything.
+    private func approximate(
+        _ query: UnsafePointer<Float>, _ wanted: Int, _ parameters: SearchParameters, _ words: UnsafePointer<UInt64>?,
+        _ eligibleCount: Int, _ deadline: UInt64, _ scratch: SearchScratch
+    ) -> Int {
+        switch structure {
+        case .runs:
+            return 0
+        case .graph(let codes):
+            let ef = max(parameters.ef ?? defaults.ef ?? 1, wanted)
+            let share = Double(eligibleCount) / Double(count)
+            // A walk meets 1 / share rows for each that it may collect.
+            let walkNanoseconds = SearchCost.walkPerKept * Double(ef) / share
+            guard walkNanoseconds < exactNanoseconds(eligibleCount) else { return 0 }
+            scratch.reserve(ef)
+            return withUnsafePointer(to: vectors) { vectors in
+                withUnsafePointer(to: graph) { graph in
+                    belfry_search_graph(
+                        vectors, codes.kernel, graph, query, wanted, ef, words, deadline, &scratch.state)
+                }
+            }
+        case .lists(let lists):
+            let share = Double(eligibleCount) / Double(count)
+            // Where few rows are eligible, the best of them lie in more lists.
+            let asked = Double(parameters.nprobe ?? defaults.nprobe ?? 1)
+            let nprobe = min(Int((asked / share.squareRoot()).rounded(.up)), listCount)
+            let scanned = Double(nprobe) / Double(max(listCount, 1)) * Double(count)
+            guard scanned * SearchCost.scanPerRow < exactNanoseconds(eligibleCount) else { return 0 }
+            scratch.reserve(max(wanted, nprobe))
+            return belfry_search_lists(lists.runs.kernel, query, wanted, nprobe, words, deadline, &scratch.state)
+        }
     }
 
-    private func search(
-        graphFor query: UnsafePointer<Float>, _ k: Int, ef: Int, _ excluded: UnsafePointer<UInt64>?,
-        _ scratch: SearchScratch
+    /// What the measured cheaper way of comparing everything costs.
+    private func exactNanoseconds(_ eligibleCount: Int) -> Double {
+        min(Double(eligibleCount) * SearchCost.gatherPerRow, Double(count) * scanNanosecondsPerRow)
+    }
+
+    private var scanNanosecondsPerRow: Double {
+        let width = Double(dimension) / 64
+        return kind == .hnsw ? 2 * width * SearchCost.scanPerRow : width * SearchCost.scanPerRow
+    }
+
+    private func exact(
+        _ query: UnsafePointer<Float>, _ wanted: Int, _ words: UnsafePointer<UInt64>?, _ eligibleCount: Int,
+        _ deadline: UInt64, _ scratch: SearchScratch
     ) -> Int {
         withUnsafePointer(to: vectors) { vectors in
-            withUnsafePointer(to: graph) { graph in
-                belfry_search_graph(vectors, graph, query, k, ef, excluded, &scratch.state)
+            if let words,
+                Double(eligibleCount) * SearchCost.gatherPerRow < Double(count) * scanNanosecondsPerRow
+            {
+                let positions: UnsafePointer<UInt32>? =
+                    if case .lists(let lists) = structure { UnsafePointer(lists.positions.base) } else { nil }
+                return belfry_search_eligible(vectors, positions, query, wanted, words, deadline, &scratch.state)
+            }
+            return switch structure {
+            case .runs(let runs):
+                belfry_search_all_runs(runs.kernel, query, wanted, words, deadline, &scratch.state)
+            case .lists(let lists):
+                belfry_search_all_runs(lists.runs.kernel, query, wanted, words, deadline, &scratch.state)
+            case .graph(let codes):
+                belfry_search_all_rows(vectors, codes.kernel, query, wanted, words, deadline, &scratch.state)
             }
         }
-    }
-
-    private func search(
-        listsFor query: UnsafePointer<Float>, _ k: Int, nprobe: Int, _ excluded: UnsafePointer<UInt64>?,
-        _ scratch: SearchScratch
-    ) -> Int {
-        guard var arrays = lists?.arrays else { return 0 }
-        return belfry_search_lists(&arrays, query, k, nprobe, excluded, &scratch.state)
-    }
-
-    private func search(
-        allFor query: UnsafePointer<Float>, _ k: Int, _ excluded: UnsafePointer<UInt64>?, _ scratch: SearchScratch
-    ) -> Int {
-        guard lists == nil else {
-            return search(listsFor: query, k, nprobe: listCount, excluded, scratch)
-        }
-        return withUnsafePointer(to: vectors) { belfry_search_all($0, query, k, excluded, &scratch.state) }
     }
 
     private func hits(_ count: Int, _ scratch: SearchScratch) -> Hits {
         Hits(
             rows: UnsafeBufferPointer(start: scratch.state.rows, count: count),
             scores: UnsafeBufferPointer(start: scratch.state.scores, count: count),
-            scoredCount: count == 0 ? 0 : scratch.state.scored, isComplete: true)
+            scoredCount: count == 0 ? 0 : scratch.state.scored, isComplete: scratch.state.is_complete != 0)
     }
 
     private func address(_ row: Int) -> UnsafePointer<Float> {
         precondition(row >= 0 && row < count, "row \(row) of \(count)")
-        return lists?.addresses[row] ?? vectors.values + row * dimension
+        guard case .lists(let lists) = structure else { return vectors.values + row * dimension }
+        return vectors.values + Int(lists.positions.base[row]) * dimension
     }
+}
 
-    private func requireFinite() throws(ItemIndexError) {
-        if let lists {
-            // A list whose centroid is not a number would never be visited, or always.
-            let first = belfry_first_not_finite(lists.arrays.centroids, lists.count * dimension)
-            guard first == lists.count * dimension else {
-                throw .centroidNotFinite(path: path, list: first / dimension, component: first % dimension)
-            }
-            for row in 0..<count {
-                let component = belfry_first_not_finite(lists.addresses[row], dimension)
-                guard component == dimension else {
-                    throw .notFinite(path: path, row: row, component: component)
-                }
-            }
-        } else if count > 0 {
-            let first = belfry_first_not_finite(vectors.values, count * dimension)
-            guard first == count * dimension else {
-                throw .notFinite(path: path, row: first / dimension, component: first % dimension)
-            }
-        }
-    }
+/// What searches cost in nanoseconds, by which the cheaper of two is chosen. Measured at 64 dimensions over a million items
+/// (`docs/PERFORMANCE.md`); they need to be right within a factor of two.
+private enum SearchCost {
+    /// A graph walk, for each row that it keeps.
+    static let walkPerKept = 600.0
+    /// A scan of 4-bit codes, for each row.
+    static let scanPerRow = 0.8
+    /// Rows here and there scored by their vectors, for each.
+    static let gatherPerRow = 12.0
 }

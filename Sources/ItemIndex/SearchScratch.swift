@@ -9,8 +9,9 @@ public final class SearchScratch {
     var state: belfry_search_scratch
     private let count: Int
     private let listCount: Int
+    private let dimension: Int
 
-    /// Allocates for an index, for at first `capacity` as the larger of k and ef; it grows when a search wants more.
+    /// Allocates for an index, for at first `capacity` as the largest of k, ef and nprobe; it grows when a search wants more.
     public init(for index: ItemIndex, capacity: Int = 1024) {
         count = index.count
         listCount = index.listCount
@@ -18,41 +19,60 @@ public final class SearchScratch {
         state = belfry_search_scratch()
         // calloc and not malloc with a loop: large blocks come as zero pages that nobody has touched.
         state.marks = SearchScratch.zeros(index.count)
-        state.candidates = SearchScratch.zeros(index.count + 1)
+        state.frontier = SearchScratch.zeros(index.count + 1)
         state.links = SearchScratch.zeros(linkCapacity)
         state.link_scores = SearchScratch.zeros(linkCapacity)
         state.link_capacity = linkCapacity
         state.probes = SearchScratch.zeros(index.listCount)
+        state.probe_scores = SearchScratch.zeros(index.listCount)
+        guard let weights = aligned_alloc(64, (index.dimension + 63) / 64 * 64) else {
+            fatalError("no memory for a query of \(index.dimension) components")
+        }
+        state.weights = weights.assumingMemoryBound(to: Int8.self)
+        dimension = index.dimension
+        state.is_complete = 1
         reserve(min(capacity, index.count))
     }
 
     deinit {
         free(state.marks)
-        free(state.candidates)
+        free(state.frontier)
         free(state.links)
         free(state.link_scores)
         free(state.probes)
-        free(state.collected)
-        free(state.rows)
-        free(state.scores)
+        free(state.probe_scores)
+        free(state.weights)
+        freeKept()
     }
 
-    /// Makes room for searches whose k and ef are at most `capacity`, so that they do not allocate.
-    public func reserve(_ capacity: Int) {
+    /// Makes room for searches whose k, ef and nprobe are at most `kept`, so that they do not allocate.
+    public func reserve(_ kept: Int) {
+        let capacity = belfry_search_capacity(kept)
         guard state.collected == nil || capacity > state.capacity else { return }
-        free(state.collected)
-        free(state.rows)
-        free(state.scores)
+        freeKept()
+        state.candidate_scores = SearchScratch.zeros(capacity)
+        state.candidate_positions = SearchScratch.zeros(capacity)
         state.collected = SearchScratch.zeros(capacity)
+        state.spare = SearchScratch.zeros(capacity)
         state.rows = SearchScratch.zeros(capacity)
         state.scores = SearchScratch.zeros(capacity)
         state.capacity = capacity
     }
 
+    private func freeKept() {
+        free(state.candidate_scores)
+        free(state.candidate_positions)
+        free(state.collected)
+        free(state.spare)
+        free(state.rows)
+        free(state.scores)
+    }
+
     /// Whether every array is as long as a search in this index needs it. The size of the catalogue alone is not enough:
     /// the next version of a model may have as many items and longer lists of links.
     func fits(_ index: ItemIndex) -> Bool {
-        count == index.count && listCount >= index.listCount && state.link_capacity >= index.maximumLinkCount
+        count == index.count && dimension == index.dimension && listCount >= index.listCount
+            && state.link_capacity >= index.maximumLinkCount
     }
 
     private static func zeros<Element: BitwiseCopyable>(_ count: Int) -> UnsafeMutablePointer<Element> {

@@ -32,7 +32,7 @@ public final class Retriever {
     private let towerScratch: TowerScratch
     private let vectorScratch: UserVectors.Scratch
     private let searchScratch: SearchScratch
-    private let excluded: RowSet
+    private let eligible: EligibleRows
 
     /// Makes the buffers for one worker.
     public init(snapshot: Snapshot) {
@@ -41,7 +41,7 @@ public final class Retriever {
         vectorScratch = UserVectors.Scratch(
             dimension: snapshot.manifest.dimension, cascadeDimension: snapshot.manifest.cascadeDimension ?? 0)
         searchScratch = SearchScratch(for: snapshot.index)
-        excluded = RowSet(rowCount: snapshot.items.count)
+        eligible = EligibleRows(rowCount: snapshot.items.count)
     }
 
     /// Refuses a request that insists on another embedding space than the snapshot's.
@@ -87,10 +87,10 @@ public final class Retriever {
 
     /// Finds the best items that are not excluded. The hits lie in this retriever until its next search.
     public func search(_ embedding: UserEmbedding, _ query: borrowing RetrievalQuery) throws(RetrievalError) -> Hits {
-        excluded.removeAll()
+        eligible.includeAll()
         for index in query.exclude.indices {
             if let row = try row(of: query.exclude[index], in: snapshot.items.ids, field: .exclude(index)) {
-                excluded.insert(row)
+                eligible.exclude(row)
             }
         }
         do throws(SearchError) {
@@ -100,7 +100,7 @@ public final class Retriever {
                     ef: query.ef ?? (query.nprobe == nil ? snapshot.manifest.index.ef : nil),
                     nprobe: query.nprobe ?? (query.ef == nil ? snapshot.manifest.index.nprobe : nil),
                     exact: query.exact),
-                excluding: excluded, scratch: searchScratch)
+                eligible: eligible, scratch: searchScratch)
         } catch {
             throw .search(error)
         }

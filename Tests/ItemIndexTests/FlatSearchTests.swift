@@ -101,11 +101,11 @@ import Testing
         let (index, _) = try loadedIndex(factory, .innerProduct, Vectors(dimension: 4, values: []))
         #expect(index.count == 0)
         let scratch = SearchScratch(for: index)
-        let none = RowSet(rowCount: 0)
+        let none = EligibleRows(rowCount: 0)
         #expect(try index.search([1, 2, 3, 4], k: 10, scratch: scratch).count == 0)
         #expect(
             try index.search(
-                [1, 2, 3, 4], k: 10, parameters: SearchParameters(exact: true), excluding: none, scratch: scratch
+                [1, 2, 3, 4], k: 10, parameters: SearchParameters(exact: true), eligible: none, scratch: scratch
             ).count == 0)
     }
 
@@ -114,19 +114,19 @@ import Testing
         let items = Vectors.random(200, 16, seed: 14)
         let (index, _) = try loadedIndex(factory, .innerProduct, items)
         let scratch = SearchScratch(for: index)
-        let excluded = RowSet(rowCount: 200)
+        let eligible = EligibleRows(rowCount: 200)
         let query = Vectors.random(1, 16, seed: 15).values
         let truth = reference(items, query, .innerProduct).map(\.row)
         for kept in [200, 199, 130, 64, 3, 1, 0] {
             // The best are excluded: what remains has to be ranked as if they had never been there.
-            excluded.removeAll()
-            for row in truth.prefix(200 - kept) { excluded.insert(row) }
+            eligible.includeAll()
+            for row in truth.prefix(200 - kept) { eligible.exclude(row) }
             for parameters in [SearchParameters(), SearchParameters(exact: true)] {
                 let hits = try index.search(
-                    query, k: 10, parameters: parameters, excluding: excluded, scratch: scratch
+                    query, k: 10, parameters: parameters, eligible: eligible, scratch: scratch
                 ).copy
                 #expect(hits.rows.count == min(10, kept))
-                #expect(hits.rows.allSatisfy { !excluded.contains($0) })
+                #expect(hits.rows.allSatisfy { !!eligible.contains($0) })
                 if parameters.exact { #expect(hits.rows == Array(truth.suffix(kept).prefix(10))) }
             }
         }

@@ -109,21 +109,21 @@ import Testing
         let queries = data.vectors(30, 16, seed: 8)
         let (index, _) = try loadedIndex("HNSW12", .innerProduct, items, efConstruction: 60)
         let scratch = SearchScratch(for: index)
-        let excluded = RowSet(rowCount: 2000)
+        let eligible = EligibleRows(rowCount: 2000)
         var generator = SeededRandom(seed: 9)
         var whole = 0.0
         for share in [0.0, 0.1, 0.5, 0.9] {
-            excluded.removeAll()
-            for row in 0..<2000 where Double.random(in: 0..<1, using: &generator) < share { excluded.insert(row) }
+            eligible.includeAll()
+            for row in 0..<2000 where Double.random(in: 0..<1, using: &generator) < share { eligible.exclude(row) }
             var sum = 0.0
             for number in 0..<queries.count {
                 let query = queries.row(number)
-                let truth = reference(items, query, .innerProduct).filter { !excluded.contains($0.row) }
+                let truth = reference(items, query, .innerProduct).filter { !!eligible.contains($0.row) }
                 let hits = try index.search(
-                    query, k: 10, parameters: SearchParameters(ef: 60), excluding: excluded, scratch: scratch
+                    query, k: 10, parameters: SearchParameters(ef: 60), eligible: eligible, scratch: scratch
                 ).copy
                 #expect(hits.rows.count == 10)
-                #expect(hits.rows.allSatisfy { !excluded.contains($0) })
+                #expect(hits.rows.allSatisfy { !!eligible.contains($0) })
                 sum += recall(hits.rows, truth, 10)
             }
             if share == 0 { whole = sum }
@@ -137,15 +137,15 @@ import Testing
         let items = Vectors.random(1500, 16, seed: 10)
         let (index, _) = try loadedIndex("HNSW8", .squaredL2, items)
         let scratch = SearchScratch(for: index)
-        let excluded = RowSet(rowCount: 1500)
+        let eligible = EligibleRows(rowCount: 1500)
         let kept: Set<Int> = [0, 63, 1499]
-        for row in 0..<1500 where !kept.contains(row) { excluded.insert(row) }
-        let hits = try index.search(items.row(63), k: 10, excluding: excluded, scratch: scratch)
+        for row in 0..<1500 where !kept.contains(row) { eligible.exclude(row) }
+        let hits = try index.search(items.row(63), k: 10, eligible: eligible, scratch: scratch)
         #expect(Set(hits.copy.rows) == kept)
         #expect(hits.rows[0] == 63)
         #expect(hits.scoredCount == 3)
-        for row in kept { excluded.insert(row) }
-        #expect(try index.search(items.row(63), k: 10, excluding: excluded, scratch: scratch).count == 0)
+        for row in kept { eligible.exclude(row) }
+        #expect(try index.search(items.row(63), k: 10, eligible: eligible, scratch: scratch).count == 0)
     }
 
     /// A graph need not be connected: what its walk cannot reach is found by comparing every item.
@@ -212,12 +212,12 @@ import Testing
         let (index, _) = try loadedIndex(factory, .innerProduct, items)
         @Sendable func rows() -> [[Int]] {
             let scratch = SearchScratch(for: index)
-            let excluded = RowSet(rowCount: 800)
+            let eligible = EligibleRows(rowCount: 800)
             return (0..<queries.count).map { number in
-                excluded.removeAll()
-                excluded.insert(number)
+                eligible.includeAll()
+                eligible.exclude(number)
                 // swift-format-ignore: NeverUseForceTry
-                return try! index.search(queries.row(number), k: 10, excluding: excluded, scratch: scratch).copy.rows
+                return try! index.search(queries.row(number), k: 10, eligible: eligible, scratch: scratch).copy.rows
             }
         }
         let alone = rows()

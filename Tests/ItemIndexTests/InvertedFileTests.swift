@@ -32,14 +32,14 @@ import Testing
         let queries = Vectors.random(20, 16, seed: 4)
         let (index, stock) = try loadedIndex("IVF6,Flat", .squaredL2, items)
         let scratch = SearchScratch(for: index)
-        let excluded = RowSet(rowCount: 900)
-        for row in stride(from: 0, to: 900, by: 3) { excluded.insert(row) }
+        let eligible = EligibleRows(rowCount: 900)
+        for row in stride(from: 0, to: 900, by: 3) { eligible.exclude(row) }
         for number in 0..<queries.count {
             let query = queries.row(number)
             let hits = try index.search(
-                query, k: 10, parameters: SearchParameters(nprobe: 3), excluding: excluded, scratch: scratch
+                query, k: 10, parameters: SearchParameters(nprobe: 3), eligible: eligible, scratch: scratch
             ).copy
-            let expected = try stock.search(query, k: 10, nprobe: 3, excluding: excluded)
+            let expected = try stock.search(query, k: 10, nprobe: 3, eligible: eligible)
             #expect(hits.rows == expected.rows)
             #expect(zip(hits.scores, expected.scores).allSatisfy { abs($0 + $1) < 1e-3 })
         }

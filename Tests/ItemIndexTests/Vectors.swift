@@ -77,13 +77,13 @@ struct StockFaiss {
 
     /// Rows and FAISS's scores, without the missing ones.
     func search(
-        _ query: [Float], k: Int, ef: Int = 0, nprobe: Int = 0, excluding: RowSet? = nil
+        _ query: [Float], k: Int, ef: Int = 0, nprobe: Int = 0, eligible: EligibleRows? = nil
     ) throws -> (rows: [Int], scores: [Float]) {
         var rows = [Int64](repeating: -1, count: k)
         var scores = [Float](repeating: 0, count: k)
         guard
             belfry_faiss_search(
-                index.handle, query, k, ef, nprobe, excluding?.words.baseAddress, &rows, &scores) == 0
+                index.handle, query, k, ef, nprobe, eligible?.words.baseAddress, &rows, &scores) == 0
         else { throw FaissFailure() }
         let found = rows.firstIndex(of: -1) ?? k
         return (rows[..<found].map { Int($0) }, Array(scores[..<found]))

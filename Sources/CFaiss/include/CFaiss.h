@@ -61,10 +61,10 @@ void belfry_faiss_free(belfry_faiss_index *index);
 
 /// FAISS's own search for one query: the oracle that the tests hold ItemIndex to.
 /// - ef, nprobe: 0 leaves the index's own. FAISS 1.7.3 cannot search a graph wider than the index's own ef.
-/// - excluded: a bitmap of rows, bit i % 64 of word i / 64, or NULL. For flat and inverted files.
+/// - eligible: a bitmap of rows, bit i % 64 of word i / 64; NULL if all are. For flat and inverted files.
 /// - rows, scores: k each; a missing result has row -1. Scores are FAISS's: inner products or squared distances.
 int belfry_faiss_search(
-    const belfry_faiss_index *index, const float *query, size_t k, size_t ef, size_t nprobe, const uint64_t *excluded,
+    const belfry_faiss_index *index, const float *query, size_t k, size_t ef, size_t nprobe, const uint64_t *eligible,
     int64_t *rows, float *scores);
 
 /// Sets a graph's own ef, which FAISS's search cannot exceed.
@@ -117,6 +117,9 @@ int belfry_faiss_get_lists(const belfry_faiss_index *index, belfry_faiss_lists *
 /// Gives one inverted list: how many entries, their rows (size) and their vectors (size, dimension).
 int belfry_faiss_get_list(
     const belfry_faiss_index *index, size_t list, size_t *size, const int64_t **rows, const float **vectors);
+
+/// Frees one inverted list's entries, of which the caller has made a copy. The index cannot be searched by FAISS any more.
+int belfry_faiss_release_list(belfry_faiss_index *index, size_t list);
 
 #ifdef __cplusplus
 }

@@ -8,3 +8,5 @@
 #include "item_search.h"
 #include "layers.h"
 #include "scan.h"
+#include "sq4.h"
+#include "sq8.h"

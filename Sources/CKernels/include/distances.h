@@ -19,6 +19,10 @@ enum belfry_instruction_set {
 /// Whether this machine has an instruction set.
 int belfry_has_instruction_set(int instruction_set);
 
+/// Whether it has the integer part of AVX-512 as well (BW, VL and VNNI), which codes are scored with; without it they are
+/// scored with AVX2.
+int belfry_has_integer_avx512(void);
+
 /// The best one this machine has.
 int belfry_best_instruction_set(void);
 

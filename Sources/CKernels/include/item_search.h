@@ -4,6 +4,12 @@
 #include <stdint.h>
 
 #include "distances.h"
+#include "sq4.h"
+#include "sq8.h"
+
+// Searches for the items whose scores with a query are highest. All of them look at compact codes first and score what may be
+// among the best again by its vector, so that every score in a result is the vectors' own, whichever way it was found.
+// Hits are ranked by score, of equal scores the lower row first.
 
 /// Item vectors in memory: (count, dimension), row-major float32.
 typedef struct belfry_vectors {
@@ -11,7 +17,17 @@ typedef struct belfry_vectors {
     size_t count;
     size_t dimension;
     const belfry_scorer *scorer;
+    int metric;  // belfry_metric
 } belfry_vectors;
+
+/// 8-bit codes of vectors, by row.
+typedef struct belfry_row_codes {
+    const uint8_t *codes;         // (count, stride)
+    belfry_sq8_quantizer quantizer;
+    const belfry_sq8_scorer *scorer;
+    const float *biases;          // (count): minus the squared norms for squared distances; NULL for inner products
+    const float *errors;          // (count / BELFRY_SCAN_BLOCK, rounded up): largest norm of vector minus code
+} belfry_row_codes;
 
 /// A hierarchical navigable small-world graph in FAISS's arrays (Malkov and Yashunin, arXiv 1603.09320). Row i's links
 /// of level l are neighbours[offsets[i] + level_ends[l] ..< offsets[i] + level_ends[l + 1]], ended by the first -1.
@@ -23,59 +39,87 @@ typedef struct belfry_graph {
     int32_t maximum_level;
 } belfry_graph;
 
-/// One inverted list: rows (size) and their vectors (size, dimension), row-major.
-typedef struct belfry_list {
-    const int64_t *rows;
-    const float *vectors;
-    size_t size;
-} belfry_list;
+/// Consecutive positions whose codes are scanned together: an inverted list, or a stretch of a flat index.
+typedef struct belfry_run {
+    uint32_t first;  // position of its first vector
+    uint32_t size;
+    uint32_t block;  // number of its first block of codes
+    float error;     // largest norm of vector minus code
+} belfry_run;
 
-/// An inverted file: a query is compared with the items of the lists whose centroids score best.
-typedef struct belfry_lists {
-    const belfry_list *lists;  // (count)
-    size_t count;
-    const float *centroids;    // (count, dimension), row-major
-    size_t dimension;
-    const belfry_scorer *centroid_scorer;
-    const belfry_scorer *scorer;
-} belfry_lists;
+/// Vectors and their 4-bit codes in runs. A vector stands at a position, which is its row unless `rows` says otherwise.
+typedef struct belfry_runs {
+    belfry_vectors vectors;              // by position
+    const belfry_run *runs;              // (run_count)
+    size_t run_count;
+    const uint8_t *codes;                // blocks
+    belfry_sq4_quantizer quantizer;
+    belfry_sq4_scan scan;
+    const float *biases;                 // by position: |centroid|^2 - |vector|^2 for squared distances; else NULL
+    const uint32_t *rows;                // by position; NULL if each position is its row
+    const uint32_t *positions;           // by row; NULL likewise
+    const struct belfry_runs *centroids; // one vector for each run, from which its codes are differences; NULL if
+                                         // the codes are of the vectors themselves
+    int has_own_centroid_metric;         // the centroids are compared by another metric than the vectors
+} belfry_runs;
 
-/// What a search writes, owned by one worker and reused. Nothing here is cleared per query. Hits are ranked by score, of
-/// equal scores the lower row first; in the heaps a hit is one 64-bit number in that order.
+/// What a search writes, owned by one worker and reused. Nothing here is cleared per query.
 typedef struct belfry_search_scratch {
     uint16_t *marks;          // (items): the epoch in which a row was last seen; zeros at first
     uint16_t epoch;           // 0 at first
-    uint64_t *candidates;     // (items + 1): rows that are seen and not expanded, a heap with the best on top.
+    uint64_t *frontier;       // (items + 1): rows that are seen and not expanded, a heap with the best on top.
                               // A row is seen once, so it cannot overflow
-    uint64_t *collected;      // (capacity): the best rows that are not excluded, a heap with the worst on top
-    size_t capacity;          // at least max(ef, k), or the number of items if that is less
     uint32_t *links;          // (link_capacity): the links of one row that are not seen yet
     float *link_scores;       // (link_capacity)
     size_t link_capacity;     // at least the most links a row has on one level, and BELFRY_SCAN_BLOCK
-    uint64_t *probes;         // (lists): a heap of lists by the scores of their centroids
+    int8_t *weights;          // (weight_capacity), aligned to 64: the query of codes
+    float *candidate_scores;      // (capacity): what may be among the best, by its codes
+    uint32_t *candidate_positions;  // (capacity)
+    uint64_t *collected;      // (capacity): hits, as one number each
+    uint64_t *spare;          // (capacity): for sorting them
+    size_t capacity;          // at least belfry_search_capacity(max(ef, k, nprobe))
+    uint32_t *probes;         // (run_count): runs to be scanned, best first
+    float *probe_scores;      // (run_count)
     uint32_t *rows;           // (capacity): the result's rows, best first
     float *scores;            // (capacity): the result's scores
-    size_t scored;            // how many items the last search scored
+    size_t scored;            // how many items the last search compared with the query
+    size_t rescored;          // how many of them by their vectors
+    int is_complete;          // 0 if the deadline cut the search short
 } belfry_search_scratch;
 
-/// How many items a scan scores before it compares them.
+/// How many items an exact scan scores before it compares them.
 enum { BELFRY_SCAN_BLOCK = 64 };
 
-/// Greedy descent through the upper levels, then best-first search of level 0 that keeps the `ef` best rows that are not
-/// excluded. Excluded rows are walked through and never collected.
-/// - ef: at least k; both at most scratch->capacity.
-/// - excluded: a bitmap of rows, bit i % 64 of word i / 64, or NULL.
+/// The capacity that a scratch needs for searches that keep up to `kept` items.
+size_t belfry_search_capacity(size_t kept);
+
+/// Greedy descent through the upper levels, then best-first search of level 0 that keeps the `ef` best rows that are
+/// eligible. Other rows are walked through and never collected.
+/// - ef: at least k.
+/// - eligible: a bitmap of rows, bit i % 64 of word i / 64; NULL if all are.
+/// - deadline: CLOCK_MONOTONIC in nanoseconds, when the search ends with what it has; 0 is never.
 /// Returns how many hits are in scratch->rows and scratch->scores: at most k.
 size_t belfry_search_graph(
-    const belfry_vectors *vectors, const belfry_graph *graph, const float *query, size_t k, size_t ef,
-    const uint64_t *excluded, belfry_search_scratch *scratch);
+    const belfry_vectors *vectors, const belfry_row_codes *codes, const belfry_graph *graph, const float *query, size_t k,
+    size_t ef, const uint64_t *eligible, uint64_t deadline, belfry_search_scratch *scratch);
 
-/// Compares the query with every row that is not excluded.
-size_t belfry_search_all(
-    const belfry_vectors *vectors, const float *query, size_t k, const uint64_t *excluded,
-    belfry_search_scratch *scratch);
-
-/// Compares the query with the rows of the `nprobe` best lists that are not excluded; with nprobe = lists->count, all.
+/// Scans the `nprobe` runs whose centroids score best; scores again what is within the codes' likely error of the k best.
 size_t belfry_search_lists(
-    const belfry_lists *lists, const float *query, size_t k, size_t nprobe, const uint64_t *excluded,
+    const belfry_runs *runs, const float *query, size_t k, size_t nprobe, const uint64_t *eligible, uint64_t deadline,
     belfry_search_scratch *scratch);
+
+/// Finds exactly the best of all eligible rows: whatever the codes' error does not exclude is scored again.
+size_t belfry_search_all_runs(
+    const belfry_runs *runs, const float *query, size_t k, const uint64_t *eligible, uint64_t deadline,
+    belfry_search_scratch *scratch);
+
+/// As `belfry_search_all_runs`, over 8-bit codes by row.
+size_t belfry_search_all_rows(
+    const belfry_vectors *vectors, const belfry_row_codes *codes, const float *query, size_t k, const uint64_t *eligible,
+    uint64_t deadline, belfry_search_scratch *scratch);
+
+/// Scores every eligible row by its vector: for few of them.
+/// - positions: by row; NULL if each row is its position.
+size_t belfry_search_eligible(
+    const belfry_vectors *vectors, const uint32_t *positions, const float *query, size_t k, const uint64_t *eligible,
+    uint64_t deadline, belfry_search_scratch *scratch);

@@ -1,0 +1,53 @@
+import CKernels
+
+/// 8-bit codes of vectors by row, for walks through a graph. Built once, then only read.
+final class RowCodes: @unchecked Sendable {
+    /// For the kernels; alive as long as the object.
+    var kernel: UnsafePointer<belfry_row_codes> { UnsafePointer(structure) }
+    /// Memory beside the vectors, in bytes.
+    let byteCount: Int
+
+    private let structure: UnsafeMutablePointer<belfry_row_codes>
+    private let codes: LargeArray<UInt8>
+    private let parameters: LargeArray<Float>
+    private let errors: LargeArray<Float>
+    private let biases: LargeArray<Float>?
+
+    /// Encodes vectors.
+    init(vectors: belfry_vectors, instructionSet: InstructionSet) {
+        let dimension = vectors.dimension
+        let rowSize = (dimension + 63) / 64 * 64
+        let blockSize = Int(BELFRY_SCAN_BLOCK)
+        codes = LargeArray(count: vectors.count * rowSize)
+        parameters = LargeArray(count: 2 * dimension)
+        errors = LargeArray(count: (vectors.count + blockSize - 1) / blockSize)
+        var quantizer = belfry_sq8_quantizer(
+            dimension: dimension, stride: rowSize, offsets: parameters.base, steps: parameters.base + dimension)
+        belfry_sq8_train(vectors.values, vectors.count, &quantizer)
+        for block in 0..<errors.count {
+            let start = block * blockSize
+            errors.base[block] = belfry_sq8_encode(
+                &quantizer, vectors.values + start * dimension, min(blockSize, vectors.count - start),
+                codes.base + start * rowSize)
+        }
+        if vectors.metric == BELFRY_SQUARED_L2.rawValue {
+            let norms = LargeArray<Float>(count: vectors.count)
+            for row in 0..<vectors.count {
+                norms.base[row] = -belfry_squared_norm(vectors.values + row * dimension, dimension)
+            }
+            biases = norms
+        } else {
+            biases = nil
+        }
+        structure = .allocate(capacity: 1)
+        structure.initialize(
+            to: belfry_row_codes(
+                codes: codes.base, quantizer: quantizer, scorer: belfry_sq8_scorer_for(instructionSet.kernelNumber),
+                biases: biases?.base, errors: errors.base))
+        byteCount = codes.count + errors.count * 4 + (biases?.count ?? 0) * 4
+    }
+
+    deinit {
+        structure.deallocate()
+    }
+}
