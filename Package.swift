@@ -38,6 +38,7 @@ let package = Package(
         .target(name: "CKernels", cSettings: c),
         .target(
             name: "CFaiss",
+            dependencies: ["CKernels"],
             cxxSettings: cxx + [.headerSearchPath("openmp")],
             linkerSettings: [
                 .linkedLibrary("faiss"), .linkedLibrary("openblas"), .linkedLibrary("gomp"), .linkedLibrary("m"),

@@ -7,11 +7,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
+
+#include <distances.h>
+#include <item_search.h>
 
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
@@ -78,6 +84,157 @@ struct Eligible : faiss::IDSelector {
         return (eligible[id >> 6] >> (id & 63) & 1) != 0;
     }
 };
+
+// MARK: Our distances in FAISS's building
+
+// Distances between vectors of a graph's storage, by our kernels: Debian's FAISS has scalar ones.
+struct KernelDistances : faiss::FlatCodesDistanceComputer {
+    const float *vectors;
+    const float *query = nullptr;
+    size_t dimension;
+    const belfry_scorer *scorer;
+    float sign;  // FAISS wants squared distances, and our score is minus that
+
+    explicit KernelDistances(const faiss::IndexFlat &storage)
+        : FlatCodesDistanceComputer(storage.codes.data(), storage.code_size), vectors(storage.get_xb()),
+          dimension(static_cast<size_t>(storage.d)),
+          scorer(belfry_scorer_for(
+              storage.metric_type == faiss::METRIC_L2 ? BELFRY_SQUARED_L2 : BELFRY_INNER_PRODUCT,
+              belfry_best_instruction_set())),
+          sign(storage.metric_type == faiss::METRIC_L2 ? -1.0f : 1.0f) {}
+
+    void set_query(const float *x) override {
+        query = x;
+    }
+    float distance_to_code(const uint8_t *code) override {
+        return sign * scorer->one(query, reinterpret_cast<const float *>(code), dimension);
+    }
+    float symmetric_dis(idx_t i, idx_t j) override {
+        return sign * scorer->one(vectors + i * static_cast<idx_t>(dimension),
+            vectors + j * static_cast<idx_t>(dimension), dimension);
+    }
+};
+
+// The vectors of a graph; written like any IndexFlat.
+struct GraphStorage : faiss::IndexFlat {
+    using IndexFlat::IndexFlat;
+    faiss::FlatCodesDistanceComputer *get_FlatCodesDistanceComputer() const override {
+        return new KernelDistances(*this);
+    }
+};
+
+// The memory of one thread's scans of centroids.
+struct ScanMemory {
+    std::vector<float> candidate_scores, scores, link_scores;
+    std::vector<uint32_t> candidate_positions, rows, links;
+    std::vector<uint64_t> collected, spare;
+    std::unique_ptr<int8_t, decltype(&std::free)> weights;
+    belfry_search_scratch scratch = {};
+
+    ScanMemory(size_t items, size_t weight_count)
+        : candidate_scores(belfry_search_candidates(1, items)), scores(128), link_scores(BELFRY_SCAN_BLOCK),
+          candidate_positions(candidate_scores.size()), rows(128), links(BELFRY_SCAN_BLOCK), collected(128), spare(128),
+          weights(static_cast<int8_t *>(std::aligned_alloc(64, (weight_count + 63) / 64 * 64)), &std::free) {
+        if (!weights) throw std::bad_alloc();
+        scratch.candidate_scores = candidate_scores.data();
+        scratch.candidate_positions = candidate_positions.data();
+        scratch.candidate_capacity = candidate_scores.size();
+        scratch.collected = collected.data();
+        scratch.spare = spare.data();
+        scratch.capacity = collected.size();
+        scratch.links = links.data();
+        scratch.link_scores = link_scores.data();
+        scratch.link_capacity = links.size();
+        scratch.rows = rows.data();
+        scratch.scores = scores.data();
+        scratch.weights = weights.get();
+    }
+};
+
+// The centroids of an inverted file, among which FAISS looks for the nearest of each vector, in training and in adding. With
+// thousands of lists that is nearly all the time; 4-bit codes of the centroids take a tenth of it. Written like any IndexFlat.
+struct CodedCentroids : faiss::IndexFlat {
+    int threads = 1;
+    using IndexFlat::IndexFlat;
+
+    void search(
+        idx_t n, const float *x, idx_t k, float *distances, idx_t *labels,
+        const faiss::SearchParameters *parameters) const override {
+        if (k != 1 || parameters || ntotal < 512) {
+            IndexFlat::search(n, x, k, distances, labels, parameters);
+            return;
+        }
+        const size_t dimension = static_cast<size_t>(d), count = static_cast<size_t>(ntotal);
+        const size_t line_count = (dimension + 7) / 8, block_size = line_count * BELFRY_SQ4_LINE;
+        const size_t block_count = (count + BELFRY_SQ4_BLOCK - 1) / BELFRY_SQ4_BLOCK;
+        std::vector<float> parameters_of_codes(line_count * 8 * 3);
+        belfry_sq4_quantizer quantizer = {
+            dimension, line_count, parameters_of_codes.data(), parameters_of_codes.data() + line_count * 8,
+            parameters_of_codes.data() + line_count * 16};
+        belfry_sq4_train(get_xb(), count, &quantizer);
+        std::unique_ptr<uint8_t, decltype(&std::free)> blocks(
+            static_cast<uint8_t *>(std::aligned_alloc(64, block_count * block_size)), &std::free);
+        if (!blocks) throw std::bad_alloc();
+        for (size_t block = 0; block < block_count; block++) {
+            size_t first = block * BELFRY_SQ4_BLOCK;
+            belfry_sq4_encode(
+                &quantizer, get_xb() + first * dimension, std::min<size_t>(BELFRY_SQ4_BLOCK, count - first), nullptr,
+                blocks.get() + block * block_size);
+        }
+        const int metric = metric_type == faiss::METRIC_L2 ? BELFRY_SQUARED_L2 : BELFRY_INNER_PRODUCT;
+        const int set = belfry_best_instruction_set();
+        std::vector<float> biases;
+        if (metric == BELFRY_SQUARED_L2) {
+            const belfry_scorer *products = belfry_scorer_for(BELFRY_INNER_PRODUCT, set);
+            for (size_t i = 0; i < count; i++) {
+                const float *row = get_xb() + i * dimension;
+                biases.push_back(-products->one(row, row, dimension));
+            }
+        }
+        const belfry_run run = {0, static_cast<uint32_t>(count), 0, 0};
+        belfry_runs runs = {};
+        runs.vectors = {get_xb(), count, dimension, belfry_scorer_for(metric, set), metric};
+        runs.runs = &run;
+        runs.run_count = 1;
+        runs.codes = blocks.get();
+        runs.quantizer = quantizer;
+        runs.scan = belfry_sq4_scan_for(set);
+        runs.biases = biases.empty() ? nullptr : biases.data();
+
+        const idx_t shares = std::max(threads, 1);
+        auto assign = [&](idx_t share) {
+            ScanMemory memory(count, line_count * 8);
+            for (idx_t i = n * share / shares; i < n * (share + 1) / shares; i++) {
+                size_t found = belfry_search_likely(&runs, x + i * d, 1, &memory.scratch);
+                labels[i] = found > 0 ? static_cast<idx_t>(memory.scratch.rows[0]) : 0;
+                float score = found > 0 ? memory.scratch.scores[0] : 0;
+                distances[i] = metric == BELFRY_SQUARED_L2 ? -score : score;
+            }
+        };
+        std::vector<std::thread> others;
+        for (idx_t share = 1; share < shares; share++) others.emplace_back(assign, share);
+        assign(0);
+        for (auto &other : others) other.join();
+    }
+};
+
+// What the factory built, with our distances in the place of FAISS's.
+void use_kernels(faiss::Index &index, int threads) {
+    if (auto graph = dynamic_cast<faiss::IndexHNSWFlat *>(&index)) {
+        auto storage = new GraphStorage(graph->d, graph->metric_type);
+        if (graph->own_fields) delete graph->storage;
+        graph->storage = storage;
+        graph->own_fields = true;
+    } else if (auto lists = dynamic_cast<faiss::IndexIVFFlat *>(&index)) {
+        auto centroids = new CodedCentroids(lists->d, lists->quantizer->metric_type);
+        centroids->threads = threads;
+        if (lists->own_fields) delete lists->quantizer;
+        lists->quantizer = centroids;
+        lists->own_fields = true;
+        // Of FAISS's 256 vectors for each centroid, the first hundred do nearly all.
+        lists->cp.max_points_per_centroid = 100;
+    }
+}
 
 // Restores the calling thread's setting: the threads of a build must not stay with a worker's searches.
 struct ThreadsForNow {
@@ -197,6 +354,7 @@ int belfry_faiss_build(
         result->owned.reset(
             faiss::index_factory(static_cast<int>(dimension), factory, static_cast<faiss::MetricType>(metric)));
         faiss::Index &built = *result->owned;
+        use_kernels(built, threads);
         if (auto graph = dynamic_cast<faiss::IndexHNSW *>(&built); graph && ef_construction > 0) {
             graph->hnsw.efConstruction = ef_construction;
         }

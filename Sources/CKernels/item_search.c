@@ -8,8 +8,8 @@
 #pragma clang fp contract(off)
 
 // By how many standard deviations of the codes' error a candidate may fall short of the k-th best and still be scored by its
-// vector. At two, about one in forty of those right at the k-th place is missed, and fewer further up.
-static const float deviations_kept = 2.0f;
+// vector. About one in twenty-five of those right at the k-th place is missed, and fewer further up.
+static const float deviations_kept = 1.75f;
 
 static int is_late(uint64_t deadline) {
     if (deadline == 0) return 0;
@@ -36,13 +36,14 @@ typedef struct candidates {
 // A scan appends at most this many at a time, and the vector stores behind them.
 enum { APPENDED_MAX = 256, STORE_SLACK = 16 };
 
-size_t belfry_search_capacity(size_t kept) {
-    return 4 * kept + 4096;
+size_t belfry_search_candidates(size_t kept, size_t items) {
+    size_t usual = 4 * kept + 4096;
+    return usual > items / 4 ? usual : items / 4;
 }
 
 static candidates no_candidates(belfry_search_scratch *scratch, size_t k, float margin) {
-    size_t first = 2 * k < 256 ? 256 : 2 * k;
-    size_t room = scratch->capacity - APPENDED_MAX - STORE_SLACK;
+    size_t first = 2 * k < 512 ? 512 : 2 * k;
+    size_t room = scratch->candidate_capacity - APPENDED_MAX - STORE_SLACK;
     return (candidates){
         .scores = scratch->candidate_scores, .positions = scratch->candidate_positions, .capacity = room, .k = k,
         .limit = first < room ? first : room, .bound = -INFINITY, .margin = margin};
@@ -74,7 +75,7 @@ static void look_through(candidates *c) {
         if (c->count > most + most / 4) c->count = most;
         c->margin = c->bound - least > 0 ? c->bound - least : 0;
     }
-    size_t more = c->count / 2 < 128 ? 128 : c->count / 2;
+    size_t more = c->count < 256 ? 256 : c->count;
     c->limit = c->count + more < c->capacity ? c->count + more : c->capacity;
 }
 
@@ -95,23 +96,37 @@ static void drop_ineligible(candidates *c, size_t before, const uint32_t *rows, 
     c->count = kept;
 }
 
+// Sorts what is collected and moves the best k to the result.
+static size_t emit(size_t collected_count, size_t k, belfry_search_scratch *scratch) {
+    sort_hits(scratch->collected, collected_count, scratch->spare);
+    size_t found = collected_count < k ? collected_count : k;
+    for (size_t i = 0; i < found; i++) {
+        scratch->rows[i] = row_of(scratch->collected[i]);
+        scratch->scores[i] = score_of(scratch->collected[i]);
+    }
+    return found;
+}
+
 // Scores the candidates by their vectors and moves the best k to the result, best first.
 static size_t finish(
     candidates *c, const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k,
     belfry_search_scratch *scratch) {
     vectors->scorer->gathered(query, vectors->values, vectors->dimension, c->positions, c->count, c->scores);
     scratch->rescored = c->count;
+    if (c->count > 2 * k + 64) drop_below(c, score_of_rank(c->scores, c->count, k));
+    hit_key *collected = scratch->collected;
+    size_t collected_count = 0;
     for (size_t i = 0; i < c->count; i++) {
         uint32_t position = c->positions[i];
-        scratch->collected[i] = key_of(c->scores[i], rows ? rows[position] : position);
+        hit_key hit = key_of(c->scores[i], rows ? rows[position] : position);
+        // More than there is room for only if more than that tie with the k-th.
+        if (c->count <= scratch->capacity) {
+            collected[collected_count++] = hit;
+        } else {
+            offer(collected, &collected_count, k, hit);
+        }
     }
-    sort_hits(scratch->collected, c->count, scratch->spare);
-    size_t found = c->count < k ? c->count : k;
-    for (size_t i = 0; i < found; i++) {
-        scratch->rows[i] = row_of(scratch->collected[i]);
-        scratch->scores[i] = score_of(scratch->collected[i]);
-    }
-    return found;
+    return emit(collected_count, k, scratch);
 }
 
 static float norm_of(const float *query, size_t dimension) {
@@ -257,11 +272,14 @@ size_t belfry_search_graph(
 
 // MARK: Scans
 
+// How many runs ahead of the scan their codes are asked for: lists lie anywhere in memory.
+enum { RUNS_AHEAD = 2 };
+
 static inline void prefetch_run(const belfry_runs *runs, const belfry_run *run) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
     const uint8_t *codes = runs->codes + run->block * block_size;
     size_t size = (run->size + BELFRY_SQ4_BLOCK - 1) / BELFRY_SQ4_BLOCK * block_size;
-    if (size > 4096) size = 4096;
+    if (size > 8192) size = 8192;
     for (size_t line = 0; line < size; line += 64) __builtin_prefetch(codes + line);
     __builtin_prefetch(runs->rows + run->first);
 }
@@ -340,12 +358,7 @@ static size_t search_vectors(
             break;
         }
     }
-    sort_hits(collected, collected_count, scratch->spare);
-    for (size_t i = 0; i < collected_count; i++) {
-        scratch->rows[i] = row_of(collected[i]);
-        scratch->scores[i] = score_of(collected[i]);
-    }
-    return collected_count;
+    return emit(collected_count, k, scratch);
 }
 
 static belfry_sq4_query prepared(const belfry_runs *runs, const float *query, belfry_search_scratch *scratch) {
@@ -379,14 +392,19 @@ size_t belfry_search_all_runs(
     return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
 }
 
+size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t k, belfry_search_scratch *scratch) {
+    scratch->scored = 0;
+    scratch->is_complete = 1;
+    belfry_sq4_query coded = prepared(runs, query, scratch);
+    candidates c = no_candidates(scratch, k, 2 * deviations_kept * coded.deviation);
+    scan_all(runs, &coded, query, NULL, 0, 0, &c, scratch);
+    look_through(&c);
+    return finish(&c, &runs->vectors, runs->rows, query, k, scratch);
+}
+
 // The runs whose centroids score best, into scratch->probes.
 static size_t choose_runs(const belfry_runs *runs, const float *query, size_t nprobe, belfry_search_scratch *scratch) {
-    const belfry_runs *centroids = runs->centroids;
-    belfry_sq4_query coded = prepared(centroids, query, scratch);
-    candidates c = no_candidates(scratch, nprobe, 2 * deviations_kept * coded.deviation);
-    scan_all(centroids, &coded, query, NULL, 0, 0, &c, scratch);
-    look_through(&c);
-    size_t found = finish(&c, &centroids->vectors, NULL, query, nprobe, scratch);
+    size_t found = belfry_search_likely(runs->centroids, query, nprobe, scratch);
     memcpy(scratch->probes, scratch->rows, found * sizeof *scratch->probes);
     memcpy(scratch->probe_scores, scratch->scores, found * sizeof *scratch->probe_scores);
     return found;
@@ -405,10 +423,14 @@ size_t belfry_search_lists(
     const float *centroids = runs->centroids->vectors.values;
     belfry_sq4_query coded = prepared(runs, query, scratch);
     candidates c = no_candidates(scratch, k, 2 * deviations_kept * coded.deviation);
-    if (probe_count > 0) prefetch_run(runs, &runs->runs[scratch->probes[0]]);
+    for (size_t probe = 0; probe < probe_count && probe < RUNS_AHEAD; probe++) {
+        prefetch_run(runs, &runs->runs[scratch->probes[probe]]);
+    }
     for (size_t probe = 0; probe < probe_count; probe++) {
         uint32_t number = scratch->probes[probe];
-        if (probe + 1 < probe_count) prefetch_run(runs, &runs->runs[scratch->probes[probe + 1]]);
+        if (probe + RUNS_AHEAD < probe_count) {
+            prefetch_run(runs, &runs->runs[scratch->probes[probe + RUNS_AHEAD]]);
+        }
         // What the centroid contributes to the scores of its run: by the items' metric, whatever chose the run.
         float base = runs->has_own_centroid_metric
             ? vectors->scorer->one(query, centroids + number * vectors->dimension, vectors->dimension)
@@ -510,11 +532,6 @@ size_t belfry_search_eligible(
         }
         if (!scratch->is_complete) break;
     }
-    sort_hits(collected, collected_count, scratch->spare);
-    for (size_t i = 0; i < collected_count; i++) {
-        scratch->rows[i] = row_of(collected[i]);
-        scratch->scores[i] = score_of(collected[i]);
-    }
     scratch->rescored = scratch->scored;
-    return collected_count;
+    return emit(collected_count, k, scratch);
 }

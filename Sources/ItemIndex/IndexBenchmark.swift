@@ -12,6 +12,8 @@ public enum IndexBenchmarkError: Error, Equatable, CustomStringConvertible {
     case truthOfOtherItems(k: Int, recall: Double)
     /// An exact search finds better items than the truth has: it belongs to other items, queries or another metric.
     case truthNotBest(query: Int, k: Int)
+    /// The settings are of another kind of index.
+    case settings(of: IndexKind, index: IndexKind)
     /// A k below 1.
     case k(Int)
     /// A recall outside of 0...1.
@@ -30,6 +32,8 @@ public enum IndexBenchmarkError: Error, Equatable, CustomStringConvertible {
         case .truthNotBest(let query, let k):
             "an exact search for \(k) items finds better ones for query \(query) than the truth, so every recall would "
                 + "look too high: the truth is of other items, other queries or another metric"
+        case .settings(let kind, let index):
+            "the settings are of a \(kind.rawValue) index, and this one is \(index.rawValue)"
         case .k(let k): "k is \(k) and must be at least 1"
         case .targetRecall(let recall): "the recall is \(recall) and must be in 0...1"
         }
@@ -88,6 +92,27 @@ public struct IndexBenchmark {
     /// Measures each k.
     public func run(ks: [Int], recall target: Double) throws(IndexBenchmarkError) -> IndexBenchmarkReport {
         guard target >= 0 && target <= 1 else { throw .targetRecall(target) }
+        return try report(ks, target) { (k, worst, scratch) throws(IndexBenchmarkError) in
+            try cheapest(k, worst, target, scratch)
+        }
+    }
+
+    /// Measures the settings that an earlier report found, over these queries: those that settings are chosen by should
+    /// not be those that they are judged by.
+    public func run(settingsOf earlier: IndexBenchmarkReport) throws(IndexBenchmarkError) -> IndexBenchmarkReport {
+        guard earlier.kind == index.kind else { throw .settings(of: earlier.kind, index: index.kind) }
+        let parameters = Dictionary(
+            earlier.rows.map { ($0.k, $0.parameters.searchParameters) }, uniquingKeysWith: { first, _ in first })
+        return try report(earlier.rows.map(\.k), earlier.targetRecall) { k, worst, scratch in
+            let setting = parameters[k] ?? SearchParameters()
+            return Setting(parameters: setting, recall: recall(k, worst, setting, scratch))
+        }
+    }
+
+    private func report(
+        _ ks: [Int], _ target: Double,
+        choosing choose: (Int, [Float], SearchScratch) throws(IndexBenchmarkError) -> Setting
+    ) throws(IndexBenchmarkError) -> IndexBenchmarkReport {
         let scratch = SearchScratch(for: index)
         var rows: [IndexBenchmarkReport.Row] = []
         for k in ks {
@@ -95,8 +120,7 @@ public struct IndexBenchmark {
             guard k <= truth.width else { throw .truthTooNarrow(k: k, width: truth.width) }
             let worst = worstScores(k)
             try requireBest(worst, k, scratch)
-            let cheapest = try cheapest(k, worst, target, scratch)
-            rows.append(timed(k, worst, cheapest, scratch))
+            rows.append(timed(k, worst, try choose(k, worst, scratch), scratch))
         }
         return IndexBenchmarkReport(
             rows: rows, items: index.count, dimension: index.dimension, queries: queries.count,

@@ -60,6 +60,10 @@ public struct IndexBenchmarkReport: Codable, Sendable {
             nprobe = parameters.nprobe
             exact = parameters.exact ? true : nil
         }
+
+        var searchParameters: SearchParameters {
+            SearchParameters(ef: ef, nprobe: nprobe, exact: exact ?? false)
+        }
     }
 
     enum CodingKeys: String, CodingKey {

@@ -204,7 +204,7 @@ public final class ItemIndex: Sendable {
             let share = Double(eligibleCount) / Double(count)
             // A walk meets 1 / share rows for each that it may collect.
             let walkNanoseconds = SearchCost.walkPerKept * Double(ef) / share
-            guard walkNanoseconds < exactNanoseconds(eligibleCount) else { return 0 }
+            guard parameters.isLiteral || walkNanoseconds < exactNanoseconds(eligibleCount) else { return 0 }
             scratch.reserve(ef)
             return withUnsafePointer(to: vectors) { vectors in
                 withUnsafePointer(to: graph) { graph in
@@ -214,11 +214,14 @@ public final class ItemIndex: Sendable {
             }
         case .lists(let lists):
             let share = Double(eligibleCount) / Double(count)
-            // Where few rows are eligible, the best of them lie in more lists.
+            // Where few rows are eligible, the best of them lie in more lists; and no fewer lists than hold twice what is
+            // wanted.
             let asked = Double(parameters.nprobe ?? defaults.nprobe ?? 1)
-            let nprobe = min(Int((asked / share.squareRoot()).rounded(.up)), listCount)
+            let holding = 2 * Double(wanted) * Double(listCount) / Double(eligibleCount)
+            let needed = parameters.isLiteral ? asked : max(asked / share.squareRoot(), holding).rounded(.up)
+            let nprobe = Int(min(needed, Double(listCount)))
             let scanned = Double(nprobe) / Double(max(listCount, 1)) * Double(count)
-            guard scanned * SearchCost.scanPerRow < exactNanoseconds(eligibleCount) else { return 0 }
+            guard parameters.isLiteral || scanned * SearchCost.scanPerRow < exactNanoseconds(eligibleCount) else { return 0 }
             scratch.reserve(max(wanted, nprobe))
             return belfry_search_lists(lists.runs.kernel, query, wanted, nprobe, words, deadline, &scratch.state)
         }

@@ -47,11 +47,13 @@ public final class SearchScratch {
 
     /// Makes room for searches whose k, ef and nprobe are at most `kept`, so that they do not allocate.
     public func reserve(_ kept: Int) {
-        let capacity = belfry_search_capacity(kept)
+        let capacity = 2 * kept + 64
         guard state.collected == nil || capacity > state.capacity else { return }
         freeKept()
-        state.candidate_scores = SearchScratch.zeros(capacity)
-        state.candidate_positions = SearchScratch.zeros(capacity)
+        // Of the candidates, the pages beyond the usual are touched by exact searches only.
+        state.candidate_capacity = belfry_search_candidates(kept, max(count, listCount))
+        state.candidate_scores = SearchScratch.zeros(state.candidate_capacity)
+        state.candidate_positions = SearchScratch.zeros(state.candidate_capacity)
         state.collected = SearchScratch.zeros(capacity)
         state.spare = SearchScratch.zeros(capacity)
         state.rows = SearchScratch.zeros(capacity)

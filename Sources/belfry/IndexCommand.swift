@@ -89,11 +89,14 @@ struct Index: ParsableCommand {
         @Option(help: "The recall to reach, 0 to 1.")
         var recall = 0.99
 
+        @Option(help: "A report of this command: its settings are measured, and no others are looked for.")
+        var settings: String?
+
         @Option(help: "Write the report as JSON.")
         var json: String?
 
         func validate() throws {
-            guard !ks.isEmpty else { throw ValidationError("--k is missing") }
+            guard !ks.isEmpty || settings != nil else { throw ValidationError("--k is missing") }
             guard ks.allSatisfy({ $0 >= 1 }) else { throw ValidationError("--k must be at least 1") }
             guard (0...1).contains(recall) else { throw ValidationError("--recall must be 0 to 1") }
         }
@@ -109,14 +112,21 @@ struct Index: ParsableCommand {
                 }
                 let benchmark = try IndexBenchmark(
                     index: searched, queries: try VectorFile(path: queries), truth: try Truth(path: truth))
-                let report = try benchmark.run(ks: ks, recall: recall)
+                let report: IndexBenchmarkReport
+                if let settings {
+                    let earlier = try JSONDecoder().decode(
+                        IndexBenchmarkReport.self, from: Data(contentsOf: URL(fileURLWithPath: settings)))
+                    report = try benchmark.run(settingsOf: earlier)
+                } else {
+                    report = try benchmark.run(ks: ks, recall: recall)
+                }
                 printTable(report)
                 if let json {
                     let encoder = JSONEncoder()
                     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
                     try encoder.encode(report).write(to: URL(fileURLWithPath: json), options: .atomic)
                 }
-                if let missed = report.rows.first(where: { $0.recall < recall }) {
+                if settings == nil, let missed = report.rows.first(where: { $0.recall < recall }) {
                     throw CommandFailure(
                         "no setting reaches recall \(recall) at k = \(missed.k): \(missed.recall) is the best")
                 }

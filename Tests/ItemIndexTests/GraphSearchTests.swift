@@ -31,7 +31,7 @@ import Testing
             var theirs = 0.0
             for (number, truth) in truths.enumerated() {
                 let query = queries.row(number)
-                let hits = try index.search(query, k: 10, parameters: SearchParameters(ef: ef), scratch: scratch)
+                let hits = try index.search(query, k: 10, parameters: .literally(ef: ef), scratch: scratch)
                 ours += recall(hits.copy.rows, truth, 10)
                 theirs += recall(try stock.search(query, k: 10, ef: ef).rows, truth, 10)
             }
@@ -52,7 +52,7 @@ import Testing
         for number in 0..<queries.count {
             let query = queries.row(number)
             let truth = reference(items, query, metric)
-            let hits = try index.search(query, k: 10, parameters: SearchParameters(ef: 64), scratch: scratch)
+            let hits = try index.search(query, k: 10, parameters: .literally(ef: 64), scratch: scratch)
             #expect(hits.count == 10)
             ours += recall(hits.copy.rows, truth, 10)
             theirs += recall(try stock.search(query, k: 10, ef: 64).rows, truth, 10)
@@ -75,7 +75,8 @@ import Testing
             var count = 0
             for (number, truth) in truths.enumerated() {
                 let hits = try index.search(
-                    queries.row(number), k: 5, parameters: SearchParameters(ef: ef), scratch: scratch)
+                    queries.row(number), k: 5, parameters: ef > 1000 ? SearchParameters(ef: ef) : .literally(ef: ef),
+                    scratch: scratch)
                 sum += recall(hits.copy.rows, truth, 5)
                 count += hits.scoredCount
             }
@@ -91,15 +92,15 @@ import Testing
         #expect(scored[5] == 30 * 2000)
         // Nil is the index's own, and an ef below k counts as k.
         let query = queries.row(0)
-        let own = try index.search(query, k: 5, scratch: scratch)
+        let own = try index.search(query, k: 5, parameters: .literally(), scratch: scratch)
         let (ownRows, ownScored) = (own.copy.rows, own.scoredCount)
-        let same = try index.search(query, k: 5, parameters: SearchParameters(ef: 16), scratch: scratch)
+        let same = try index.search(query, k: 5, parameters: .literally(ef: 16), scratch: scratch)
         #expect(same.copy.rows == ownRows)
         #expect(same.scoredCount == ownScored)
-        let raised = try index.search(query, k: 40, parameters: SearchParameters(ef: 1), scratch: scratch)
+        let raised = try index.search(query, k: 40, parameters: .literally(ef: 1), scratch: scratch)
         #expect(raised.count == 40)
         let raisedScored = raised.scoredCount
-        let forty = try index.search(query, k: 40, parameters: SearchParameters(ef: 40), scratch: scratch)
+        let forty = try index.search(query, k: 40, parameters: .literally(ef: 40), scratch: scratch)
         #expect(forty.scoredCount == raisedScored)
     }
 
@@ -118,12 +119,12 @@ import Testing
             var sum = 0.0
             for number in 0..<queries.count {
                 let query = queries.row(number)
-                let truth = reference(items, query, .innerProduct).filter { !!eligible.contains($0.row) }
+                let truth = reference(items, query, .innerProduct).filter { eligible.contains($0.row) }
                 let hits = try index.search(
-                    query, k: 10, parameters: SearchParameters(ef: 60), eligible: eligible, scratch: scratch
+                    query, k: 10, parameters: .literally(ef: 60), eligible: eligible, scratch: scratch
                 ).copy
                 #expect(hits.rows.count == 10)
-                #expect(hits.rows.allSatisfy { !!eligible.contains($0) })
+                #expect(hits.rows.allSatisfy { eligible.contains($0) })
                 sum += recall(hits.rows, truth, 10)
             }
             if share == 0 { whole = sum }
@@ -160,7 +161,7 @@ import Testing
         let index = try ItemIndex(path: folder.file("cut.faiss"))
         let scratch = SearchScratch(for: index)
         let query = Vectors.random(1, 8, seed: 12).values
-        let hits = try index.search(query, k: 20, parameters: SearchParameters(ef: 20), scratch: scratch)
+        let hits = try index.search(query, k: 20, parameters: .literally(ef: 20), scratch: scratch)
         #expect(hits.copy.rows == reference(items, query, .innerProduct).prefix(20).map(\.row))
     }
 
@@ -170,7 +171,7 @@ import Testing
         let (index, _) = try loadedIndex("HNSW8", .innerProduct, items)
         let scratch = SearchScratch(for: index)
         let hits = try index.search(
-            [Float](repeating: 0, count: 16), k: 10, parameters: SearchParameters(ef: 10), scratch: scratch)
+            [Float](repeating: 0, count: 16), k: 10, parameters: .literally(ef: 10), scratch: scratch)
         #expect(hits.copy.scores == [Float](repeating: 0, count: 10))
         #expect(hits.copy.rows == hits.copy.rows.sorted())
         #expect(hits.scoredCount < 1500)
@@ -195,7 +196,7 @@ import Testing
         let items = Vectors.random(40, 4, seed: 14)
         let (index, _) = try loadedIndex("HNSW4", .innerProduct, items)
         let scratch = SearchScratch(for: index)
-        let parameters = SearchParameters(ef: 8)
+        let parameters = SearchParameters.literally(ef: 8)
         let expected = try index.search(items.row(5), k: 4, parameters: parameters, scratch: scratch).copy
         for _ in 0..<65_600 {
             _ = try index.search(items.row(6), k: 4, parameters: parameters, scratch: scratch)

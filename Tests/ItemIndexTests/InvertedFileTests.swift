@@ -12,7 +12,7 @@ import Testing
         let scratch = SearchScratch(for: index)
         for number in 0..<queries.count {
             let query = queries.row(number)
-            let hits = try index.search(query, k: 5, parameters: SearchParameters(nprobe: nprobe), scratch: scratch)
+            let hits = try index.search(query, k: 5, parameters: .literally(nprobe: nprobe), scratch: scratch)
             let expected = try stock.search(query, k: 5, nprobe: nprobe)
             if hits.copy.rows != expected.rows {
                 // Either rounding turned a tie, or the lists held fewer than 5 and ours was completed.
@@ -37,7 +37,7 @@ import Testing
         for number in 0..<queries.count {
             let query = queries.row(number)
             let hits = try index.search(
-                query, k: 10, parameters: SearchParameters(nprobe: 3), eligible: eligible, scratch: scratch
+                query, k: 10, parameters: .literally(nprobe: 3), eligible: eligible, scratch: scratch
             ).copy
             let expected = try stock.search(query, k: 10, nprobe: 3, eligible: eligible)
             #expect(hits.rows == expected.rows)

@@ -133,3 +133,12 @@ func recall(_ found: [Int], _ truth: [(row: Int, score: Double)], _ k: Int) -> D
     let wanted = Set(truth.prefix(k).map(\.row))
     return Double(found.prefix(k).filter(wanted.contains).count) / Double(min(k, truth.count))
 }
+
+extension SearchParameters {
+    /// A walk or lists as asked for, although these catalogues are small enough to be compared whole.
+    static func literally(ef: Int? = nil, nprobe: Int? = nil) -> SearchParameters {
+        var parameters = SearchParameters(ef: ef, nprobe: nprobe)
+        parameters.isLiteral = true
+        return parameters
+    }
+}

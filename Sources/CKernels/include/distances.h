@@ -3,6 +3,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /// How an item's score follows from its vector and the query's. A higher score is better under either.
 enum belfry_metric {
     BELFRY_INNER_PRODUCT = 0,  // the inner product
@@ -41,3 +45,7 @@ typedef struct belfry_scorer {
 
 /// The scorer of a metric for one instruction set, which the machine must have.
 const belfry_scorer *belfry_scorer_for(int metric, int instruction_set);
+
+#ifdef __cplusplus
+}
+#endif

@@ -7,6 +7,10 @@
 #include "sq4.h"
 #include "sq8.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // Searches for the items whose scores with a query are highest. All of them look at compact codes first and score what may be
 // among the best again by its vector, so that every score in a result is the vectors' own, whichever way it was found.
 // Hits are ranked by score, of equal scores the lower row first.
@@ -73,11 +77,12 @@ typedef struct belfry_search_scratch {
     float *link_scores;       // (link_capacity)
     size_t link_capacity;     // at least the most links a row has on one level, and BELFRY_SCAN_BLOCK
     int8_t *weights;          // (weight_capacity), aligned to 64: the query of codes
-    float *candidate_scores;      // (capacity): what may be among the best, by its codes
-    uint32_t *candidate_positions;  // (capacity)
+    float *candidate_scores;        // (candidate_capacity): what may be among the best, by its codes
+    uint32_t *candidate_positions;  // (candidate_capacity)
+    size_t candidate_capacity;      // at least belfry_search_candidates(max(ef, k, nprobe), items)
     uint64_t *collected;      // (capacity): hits, as one number each
     uint64_t *spare;          // (capacity): for sorting them
-    size_t capacity;          // at least belfry_search_capacity(max(ef, k, nprobe))
+    size_t capacity;          // at least 2 * max(ef, k, nprobe) + 64
     uint32_t *probes;         // (run_count): runs to be scanned, best first
     float *probe_scores;      // (run_count)
     uint32_t *rows;           // (capacity): the result's rows, best first
@@ -90,8 +95,8 @@ typedef struct belfry_search_scratch {
 /// How many items an exact scan scores before it compares them.
 enum { BELFRY_SCAN_BLOCK = 64 };
 
-/// The capacity that a scratch needs for searches that keep up to `kept` items.
-size_t belfry_search_capacity(size_t kept);
+/// How many candidates a scratch needs room for, in searches that keep up to `kept` of so many items.
+size_t belfry_search_candidates(size_t kept, size_t items);
 
 /// Greedy descent through the upper levels, then best-first search of level 0 that keeps the `ef` best rows that are
 /// eligible. Other rows are walked through and never collected.
@@ -108,6 +113,9 @@ size_t belfry_search_lists(
     const belfry_runs *runs, const float *query, size_t k, size_t nprobe, const uint64_t *eligible, uint64_t deadline,
     belfry_search_scratch *scratch);
 
+/// Scans all runs; scores again what is within the codes' likely error of the k best.
+size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t k, belfry_search_scratch *scratch);
+
 /// Finds exactly the best of all eligible rows: whatever the codes' error does not exclude is scored again.
 size_t belfry_search_all_runs(
     const belfry_runs *runs, const float *query, size_t k, const uint64_t *eligible, uint64_t deadline,
@@ -123,3 +131,7 @@ size_t belfry_search_all_rows(
 size_t belfry_search_eligible(
     const belfry_vectors *vectors, const uint32_t *positions, const float *query, size_t k, const uint64_t *eligible,
     uint64_t deadline, belfry_search_scratch *scratch);
+
+#ifdef __cplusplus
+}
+#endif

@@ -3,6 +3,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // 4-bit scalar codes for scans: each component of a vector is one of 16 levels, offset + step * code, with an offset and a
 // step for each component. Sixteen vectors make a block, in which one 64-byte line holds eight components of all of them:
 // line l has components 8 l ..< 8 l + 4 in the lower halves of its bytes and 8 l + 4 ..< 8 l + 8 in the upper ones; byte
@@ -60,3 +64,7 @@ typedef size_t (*belfry_sq4_scan)(
 
 /// The scan for an instruction set, which the machine must have.
 belfry_sq4_scan belfry_sq4_scan_for(int instruction_set);
+
+#ifdef __cplusplus
+}
+#endif

@@ -3,6 +3,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // 8-bit scalar codes for graph walks: one row of codes per vector, in whole lines of 64 bytes, so that a vector of 64
 // components is one line. A component is offset + step * code, with an offset and a step for each component.
 
@@ -51,3 +55,7 @@ typedef struct belfry_sq8_scorer {
 
 /// The scorer for an instruction set, which the machine must have.
 const belfry_sq8_scorer *belfry_sq8_scorer_for(int instruction_set);
+
+#ifdef __cplusplus
+}
+#endif
