@@ -17,7 +17,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
+.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -38,6 +38,17 @@ loadtest: build peers
 loadtest-precision: build peers
 	swift build -c release --product injected-server
 	loadtest/precision/run.py
+
+## make bench-tower  the user tower beside ONNX Runtime, on one core; about 5 minutes on an idle machine
+BENCH_TOWER := .build/bench-tower
+bench-tower: libraries training
+	swift build -c release --product tower-benchmark
+	@[ -x $(BENCH_TOWER)/venv/bin/python ] || /usr/bin/python3 -m venv $(BENCH_TOWER)/venv
+	@cmp -s Benchmarks/Tower/requirements.txt $(BENCH_TOWER)/requirements.txt || \
+	  { $(BENCH_TOWER)/venv/bin/python -m pip install -q -r Benchmarks/Tower/requirements.txt && \
+	    cp Benchmarks/Tower/requirements.txt $(BENCH_TOWER)/; }
+	PYTHONPATH=models $(PYTHON) Benchmarks/Tower/export.py $(BENCH_TOWER)
+	$(BENCH_TOWER)/venv/bin/python Benchmarks/Tower/compare.py $(BENCH_TOWER)
 
 ## make test         every test, within 30 minutes on two cores
 test: lint test-swift test-models sanitize test-allocations

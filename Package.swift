@@ -98,6 +98,16 @@ let package = Package(
             ],
             swiftSettings: swift),
 
+        // The tower beside ONNX Runtime: `make bench-tower`.
+        .executableTarget(
+            name: "tower-benchmark",
+            dependencies: [
+                "CKernels", "Memory", "Retrieval", "RetrievalAPI", "Safetensors", "Snapshots", "Towers",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/Tower", exclude: ["README.md", "compare.py", "export.py", "requirements.txt"],
+            swiftSettings: swift),
+
         .target(
             name: "TestSupport", dependencies: [.product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/TestSupport", swiftSettings: swift),

@@ -3,90 +3,141 @@
 #include <math.h>
 #include <string.h>
 
-// Each function is compiled for AVX-512 (x86-64-v4), AVX2 with FMA (x86-64-v3) and the baseline; the loader
-// picks. On other architectures the one portable version is what the compiler makes of it. The loader asks before the
-// thread sanitizer stands, which its instrumented resolvers do not survive.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define BELFRY_NO_CLONES
-#endif
-#endif
-#if defined(__x86_64__) && defined(__linux__) && !defined(BELFRY_NO_CLONES)
-#define BELFRY_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define BELFRY_CLONES
-#endif
+#include "distances.h"
 
-// Sums are allowed to be reordered here, and only here: without it no reduction is vectorised.
-#define BELFRY_REASSOCIATE _Pragma("clang fp reassociate(on) contract(fast)")
+#define ROUND_UP(size, multiple) (((size) + (multiple)-1) / (multiple) * (multiple))
 
-static inline float sigmoid(float x) {
-    return 1.0f / (1.0f + expf(-x));
-}
+// Columns that are summed by themselves before they are added to the others: 64 terms in a row and then the sums of the
+// blocks lose less to rounding than all of them in one row.
+enum { BLOCK = 64 };
 
-static void activate(float *y, size_t size, int activation) {
-    switch (activation) {
-    case BELFRY_IDENTITY:
-        return;
-    case BELFRY_RELU:
-        // Not `y < 0 ? 0 : y`: a NaN has to stay one, so that it is noticed.
-        for (size_t i = 0; i < size; i++) y[i] = y[i] <= 0 ? 0 : y[i];
-        return;
-    case BELFRY_LEAKY_RELU:
-        for (size_t i = 0; i < size; i++) y[i] = y[i] < 0 ? 0.01f * y[i] : y[i];
-        return;
-    case BELFRY_TANH:
-        for (size_t i = 0; i < size; i++) y[i] = tanhf(y[i]);
-        return;
-    case BELFRY_SIGMOID:
-        for (size_t i = 0; i < size; i++) y[i] = sigmoid(y[i]);
-        return;
-    case BELFRY_SILU:
-        for (size_t i = 0; i < size; i++) y[i] = y[i] * sigmoid(y[i]);
-        return;
-    case BELFRY_GELU:
-        for (size_t i = 0; i < size; i++) y[i] = 0.5f * y[i] * (1.0f + erff(y[i] * 0.70710678118654752f));
-        return;
+// Whether a product and a sum are fused is written out below, never left to the optimiser.
+#pragma clang fp contract(off)
+
+// Lists the columns of one block, `first` and the following, that are not 0 for every user; NaN is not 0. Returns how
+// many. May write `BELFRY_LANES` entries beyond them. - x: (users, stride).
+static inline size_t list_block_portable(
+    const float *x, size_t stride, size_t users, size_t first, size_t size, uint32_t *columns) {
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++) {
+        columns[count] = (uint32_t)(first + i);
+        int listed = 0;
+        for (size_t user = 0; user < users; user++) listed |= !(x[user * stride + i] == 0);
+        count += (size_t)listed;
     }
+    return count;
 }
 
-// Four rows at a time: x is read once for the four, and their sums do not wait for each other.
-BELFRY_CLONES
-static void multiply(const float *w, const float *b, const float *x, size_t inputs, size_t outputs, float *y) {
-    BELFRY_REASSOCIATE
-    size_t row = 0;
-    for (; row + 4 <= outputs; row += 4) {
-        const float *w0 = w + row * inputs, *w1 = w0 + inputs, *w2 = w1 + inputs, *w3 = w2 + inputs;
-        float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-        for (size_t i = 0; i < inputs; i++) {
-            s0 += w0[i] * x[i];
-            s1 += w1[i] * x[i];
-            s2 += w2[i] * x[i];
-            s3 += w3[i] * x[i];
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define MULTIPLY_ADD(a, b, c) __builtin_elementwise_fma((a), (b), (c))
+
+__attribute__((target("avx512f,popcnt"))) static inline size_t list_block_avx512(
+    const float *x, size_t stride, size_t users, size_t first, size_t size, uint32_t *columns) {
+    const __m512i order = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t count = 0;
+    for (size_t i = 0; i < size; i += 16) {
+        __mmask16 inside = size - i < 16 ? (__mmask16)((1u << (size - i)) - 1u) : (__mmask16)0xFFFF;
+        unsigned listed = 0;
+        for (size_t user = 0; user < users; user++) {
+            __m512 values = _mm512_maskz_loadu_ps(inside, x + user * stride + i);
+            listed |= _mm512_cmp_ps_mask(values, _mm512_setzero_ps(), _CMP_NEQ_UQ);
         }
-        y[row] = s0 + b[row];
-        y[row + 1] = s1 + b[row + 1];
-        y[row + 2] = s2 + b[row + 2];
-        y[row + 3] = s3 + b[row + 3];
+        __m512i numbers = _mm512_add_epi32(order, _mm512_set1_epi32((int)(first + i)));
+        // Compressed in a register: compressing to memory is slow on some cores.
+        _mm512_storeu_si512(columns + count, _mm512_maskz_compress_epi32((__mmask16)listed, numbers));
+        count += (size_t)__builtin_popcount(listed);
     }
-    for (; row < outputs; row++) {
-        const float *w0 = w + row * inputs;
-        float s0 = 0;
-        for (size_t i = 0; i < inputs; i++) s0 += w0[i] * x[i];
-        y[row] = s0 + b[row];
+    return count;
+}
+
+#define KERNEL(name) name##_avx512
+#define TARGET __attribute__((target("avx512f,popcnt")))
+#define LANES 16
+#define TILE_VECTORS 16
+#define USER_VECTORS 4
+#define USERS_FOR_FOUR 3
+#define LIST_BLOCK list_block_avx512
+#include "layers_kernel.h"
+#undef KERNEL
+#undef TARGET
+#undef LANES
+#undef TILE_VECTORS
+#undef USER_VECTORS
+#undef USERS_FOR_FOUR
+#undef LIST_BLOCK
+
+#define KERNEL(name) name##_avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define LANES 8
+#define TILE_VECTORS 8
+#define USER_VECTORS 2
+#define USERS_FOR_FOUR 4
+#define LIST_BLOCK list_block_portable
+#include "layers_kernel.h"
+#undef KERNEL
+#undef TARGET
+#undef LANES
+#undef TILE_VECTORS
+#undef USER_VECTORS
+#undef USERS_FOR_FOUR
+#undef LIST_BLOCK
+
+#undef MULTIPLY_ADD
+
+#endif
+
+// Baseline x86-64 has no fused multiply-add and 16 registers, arm64 has one and 32.
+#define KERNEL(name) name##_portable
+#define TARGET
+#define LANES 4
+#if defined(__aarch64__)
+#define MULTIPLY_ADD(a, b, c) __builtin_elementwise_fma((a), (b), (c))
+#define TILE_VECTORS 16
+#define USER_VECTORS 4
+#else
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#define TILE_VECTORS 8
+#define USER_VECTORS 2
+#endif
+#define LIST_BLOCK list_block_portable
+#define USERS_FOR_FOUR (BELFRY_USERS + 1)
+#include "layers_kernel.h"
+
+const belfry_layer_kernels *belfry_layer_kernels_for(int instruction_set) {
+    switch (instruction_set) {
+#if defined(__x86_64__)
+    case BELFRY_AVX512:
+        return &kernels_avx512;
+    case BELFRY_AVX2:
+        return &kernels_avx2;
+#endif
+    default:
+        return &kernels_portable;
     }
 }
 
-void belfry_dense(
-    const float *w, const float *b, const float *x, size_t inputs, size_t outputs, int activation, float *y) {
-    multiply(w, b, x, inputs, outputs, y);
-    activate(y, outputs, activation);
+size_t belfry_packed_count(size_t outputs, size_t inputs) {
+    return ROUND_UP(outputs, BELFRY_LANES) * inputs;
 }
 
-void belfry_gate(
-    const float *v, const float *a, const float *z, const float *x, size_t inputs, size_t outputs, float *reweighted) {
-    multiply(v, a, z, outputs, inputs, reweighted);
-    for (size_t i = 0; i < inputs; i++) reweighted[i] = x[i] * (2.0f * sigmoid(reweighted[i]));
+void belfry_pack(const float *w, size_t outputs, size_t inputs, size_t tile, float *packed) {
+    size_t first = 0;
+    for (size_t width = tile; first < outputs; width /= 2) {
+        for (; first + width <= ROUND_UP(outputs, BELFRY_LANES); first += width) {
+            for (size_t column = 0; column < inputs; column++) {
+                for (size_t lane = 0; lane < width; lane++) {
+                    *packed++ = first + lane < outputs ? w[(first + lane) * inputs + column] : 0;
+                }
+            }
+        }
+    }
+}
+
+size_t belfry_column_capacity(size_t inputs) {
+    return ROUND_UP(inputs, BLOCK) + BELFRY_LANES + ROUND_UP(inputs, BLOCK) / BLOCK + 1;
 }
 
 void belfry_layer_norm(
@@ -100,12 +151,8 @@ void belfry_layer_norm(
     for (size_t i = 0; i < size; i++) y[i] = (float)((x[i] - mean) * inverse) * weight[i] + bias[i];
 }
 
-BELFRY_CLONES
 float belfry_squared_norm(const float *x, size_t size) {
-    BELFRY_REASSOCIATE
-    float sum = 0;
-    for (size_t i = 0; i < size; i++) sum += x[i] * x[i];
-    return sum;
+    return belfry_scorer_for(BELFRY_INNER_PRODUCT, belfry_best_instruction_set())->one(x, x, size);
 }
 
 void belfry_l2_normalise(float *x, size_t size) {

@@ -65,19 +65,47 @@ public final class Retriever {
     public func embed(_ user: borrowing UserQuery, _ context: UserContext, strict: Bool) throws(RetrievalError)
         -> UserEmbedding
     {
+        try place(user, context, strict: strict, at: 0)
+        embedPlaced(count: 1)
+        return try embedding(at: 0)
+    }
+
+    /// How many users `embedPlaced` takes at a time.
+    public static var placeCount: Int { Tower.placeCount }
+
+    /// Takes in one of several users that are embedded together, up to `placeCount`; the context has to be of the last
+    /// `enrich`.
+    ///
+    ///     for place in 0..<count {
+    ///         try retriever.place(users[place], try retriever.enrich(users[place]), strict: strict, at: place)
+    ///     }
+    ///     retriever.embedPlaced(count: count)
+    ///     for place in 0..<count { use(try retriever.embedding(at: place)) }
+    public func place(_ user: borrowing UserQuery, _ context: UserContext, strict: Bool, at place: Int)
+        throws(RetrievalError)
+    {
         let userID: FeatureValue? =
             switch user.id {
             case .text(let text): .text(text)
             case .number(let number): .unsigned(number)
             case nil: nil
             }
-        let values: UnsafeMutableBufferPointer<Float>
         do throws(FeatureError) {
-            values = try snapshot.userTower.embed(
-                userID: userID, user.features, cached: context.cached, strict: strict, towerScratch)
+            try snapshot.userTower.place(
+                userID: userID, user.features, cached: context.cached, strict: strict, at: place, towerScratch)
         } catch {
             throw .feature(error)
         }
+    }
+
+    /// Runs the user tower on the users at the first `count` places. Each embedding has the bits that `embed` gives.
+    public func embedPlaced(count: Int) {
+        snapshot.userTower.embedPlaced(count: count, towerScratch)
+    }
+
+    /// The embedding of one place after `embedPlaced`, valid until the next `place` or `embed`; refused if it is not finite.
+    public func embedding(at place: Int) throws(RetrievalError) -> UserEmbedding {
+        let values = snapshot.userTower.embedding(at: place, towerScratch)
         for value in values where !value.isFinite { throw .embeddingNotFinite }
         return UserEmbedding(values: UnsafeBufferPointer(values))
     }

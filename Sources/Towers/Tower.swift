@@ -22,18 +22,24 @@ public final class TowerScratch {
     var userID: FeatureValue?
     /// The entries of the last request that its snapshot did not know.
     public internal(set) var ignoredEntries: [Int] = []
-    // (widest layer input) and (widest layer output): a layer reads `current` and writes `next`.
+    /// The distance between the rows of two users: the widest layer, padded.
+    let stride: Int
+    // (user, stride): a layer reads `current` and writes `next`.
     var current: AlignedBuffer<Float>
     var next: AlignedBuffer<Float>
-    // (widest cycle-adaptive input): x * 2 sigmoid(V z + a)
+    // (user, stride): x * 2 sigmoid(V z + a)
     let reweighted: AlignedBuffer<Float>
+    // The inputs of one product that are not 0.
+    let columns: AlignedBuffer<UInt32>
 
     init(featureCount: Int, width: Int) {
         entryOfFeature = Array(repeating: -1, count: featureCount)
         ignoredEntries.reserveCapacity(64)
-        current = AlignedBuffer(repeating: 0, count: width)
-        next = AlignedBuffer(repeating: 0, count: width)
-        reweighted = AlignedBuffer(repeating: 0, count: width)
+        stride = width.roundedUpToLanes
+        current = AlignedBuffer(repeating: 0, count: Tower.placeCount * stride)
+        next = AlignedBuffer(repeating: 0, count: Tower.placeCount * stride)
+        reweighted = AlignedBuffer(repeating: 0, count: Tower.placeCount * stride)
+        columns = AlignedBuffer(repeating: 0, count: belfry_column_capacity(width))
     }
 }
 
@@ -41,7 +47,20 @@ public final class TowerScratch {
 /// out. Immutable and shared; what a request changes is in `TowerScratch`.
 ///
 ///     let embedding = try tower.embed(userID: id, features, cached: vectors, strict: false, scratch)
+///
+/// Several users at a time, for whom each weight is read once:
+///
+///     for place in 0..<count {  // at most Tower.placeCount
+///         try tower.place(userID: ids[place], features[place], cached: vectors, strict: false, at: place, scratch)
+///     }
+///     tower.embedPlaced(count: count, scratch)
+///     let embedding = tower.embedding(at: place, scratch)
+///
+/// A user's embedding is the same, bit for bit, either way.
 public final class Tower: Sendable {
+    /// How many users `embedPlaced` takes at a time.
+    public static let placeCount = Int(BELFRY_USERS)
+
     /// The length of an embedding.
     public let dimension: Int
     /// The schema of the requests it takes.
@@ -55,27 +74,19 @@ public final class Tower: Sendable {
     }
 
     private enum Layer {
-        case dense(Dense)
+        case dense(belfry_layer)
         case layerNorm(weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, size: Int, epsilon: Float)
-    }
-
-    private struct Dense {
-        let weight: UnsafePointer<Float>  // (outputs, inputs), row-major
-        let bias: UnsafePointer<Float>  // (outputs)
-        let gateWeight: UnsafePointer<Float>?  // (inputs, outputs), row-major; V of cs3.md
-        let gateBias: UnsafePointer<Float>?  // (inputs); a of cs3.md
-        let inputs: Int
-        let outputs: Int
-        let activation: Int32
-        let cycles: Int
     }
 
     private let encoder: FeatureEncoder
     // The pointers below lead into this file's mapping.
     private let file: SafetensorsFile
+    // And these into what it has packed.
+    private let dense: DenseLayers
     // Read-only, as is what they point to.
     private nonisolated(unsafe) let inputs: [Input]
     private nonisolated(unsafe) let layers: [Layer]
+    private let kernels: belfry_layer_kernels
     private let inputWidth: Int
     private let width: Int
     private let normalises: Bool
@@ -87,9 +98,19 @@ public final class Tower: Sendable {
     ///   - features: the user side's schema.
     ///   - file: the weights. A tensor that is missing, of another shape, or not used by the tower is an error.
     ///   - normalises: whether the embedding is divided by its norm.
-    public init(graph: TowerGraph, features: [Feature], file: SafetensorsFile, normalises: Bool)
+    public convenience init(graph: TowerGraph, features: [Feature], file: SafetensorsFile, normalises: Bool)
         throws(SafetensorsError)
     {
+        try self.init(
+            graph: graph, features: features, file: file, normalises: normalises,
+            instructionSet: belfry_best_instruction_set())
+    }
+
+    /// Binds a tower that runs with one of the instruction sets (`belfry_instruction_set`) that this machine has, for tests
+    /// and measurements that compare them.
+    package init(
+        graph: TowerGraph, features: [Feature], file: SafetensorsFile, normalises: Bool, instructionSet: Int32
+    ) throws(SafetensorsError) {
         encoder = try FeatureEncoder(features: features, file: file)
         self.file = file
         self.normalises = normalises
@@ -116,19 +137,13 @@ public final class Tower: Sendable {
         }
         self.inputs = inputs
 
+        kernels = belfry_layer_kernels_for(instructionSet).pointee
+        dense = try DenseLayers(graph: graph, file: file, tile: kernels.tile)
         var layers: [Layer] = []
-        for layer in graph.layers {
+        for (layer, packed) in zip(graph.layers, dense.layers) {
             switch layer {
-            case .dense(let name, let inputs, let outputs, let activation, let cycles):
-                layers.append(
-                    .dense(
-                        Dense(
-                            weight: try file.floats("\(name).weight", shape: [outputs, inputs]),
-                            bias: try file.floats("\(name).bias", shape: [outputs]),
-                            gateWeight: cycles > 0
-                                ? try file.floats("\(name).gate.weight", shape: [inputs, outputs]) : nil,
-                            gateBias: cycles > 0 ? try file.floats("\(name).gate.bias", shape: [inputs]) : nil,
-                            inputs: inputs, outputs: outputs, activation: activation.kernelCode, cycles: cycles)))
+            case .dense:
+                layers.append(.dense(packed!))
             case .layerNorm(let name, let size, let epsilon):
                 layers.append(
                     .layerNorm(
@@ -155,19 +170,43 @@ public final class Tower: Sendable {
         userID: FeatureValue?, _ values: borrowing FeatureValues, cached: CachedVectors, strict: Bool,
         _ scratch: TowerScratch
     ) throws(FeatureError) -> UnsafeMutableBufferPointer<Float> {
-        try encoder.match(userID: userID, values, strict: strict, scratch)
-        try assemble(values, cached, scratch)
-        for layer in layers { run(layer, scratch) }
-        let embedding = UnsafeMutableBufferPointer(rebasing: scratch.current.elements[0..<dimension])
-        if normalises { belfry_l2_normalise(embedding.baseAddress, dimension) }
-        return embedding
+        try place(userID: userID, values, cached: cached, strict: strict, at: 0, scratch)
+        embedPlaced(count: 1, scratch)
+        return embedding(at: 0, scratch)
     }
 
-    /// Concatenates the inputs into `scratch.current`.
-    private func assemble(_ values: borrowing FeatureValues, _ cached: CachedVectors, _ scratch: TowerScratch)
-        throws(FeatureError)
-    {
-        var position = scratch.current.base
+    /// Takes one of several users in: encodes the features and copies the cached vectors. Parameters and errors are those
+    /// of `embed`; an error leaves the other places as they are.
+    ///
+    /// - Parameter place: the user's place in the batch, less than `placeCount`.
+    public func place(
+        userID: FeatureValue?, _ values: borrowing FeatureValues, cached: CachedVectors, strict: Bool, at place: Int,
+        _ scratch: TowerScratch
+    ) throws(FeatureError) {
+        precondition(place >= 0 && place < Tower.placeCount)
+        try encoder.match(userID: userID, values, strict: strict, scratch)
+        try assemble(values, cached, scratch, into: scratch.current.base + place * scratch.stride)
+    }
+
+    /// Computes the embeddings of the users at the first `count` places. Each has to be placed again before the next run.
+    public func embedPlaced(count: Int, _ scratch: TowerScratch) {
+        precondition(count >= 0 && count <= Tower.placeCount)
+        for layer in layers { run(layer, count: count, scratch) }
+        guard normalises else { return }
+        for place in 0..<count { belfry_l2_normalise(scratch.current.base + place * scratch.stride, dimension) }
+    }
+
+    /// The embedding that the last run computed for a place: `dimension` floats, valid until the scratch is used again.
+    public func embedding(at place: Int, _ scratch: TowerScratch) -> UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(start: scratch.current.base + place * scratch.stride, count: dimension)
+    }
+
+    /// Concatenates the inputs.
+    private func assemble(
+        _ values: borrowing FeatureValues, _ cached: CachedVectors, _ scratch: TowerScratch,
+        into row: UnsafeMutablePointer<Float>
+    ) throws(FeatureError) {
+        var position = row
         position.update(repeating: 0, count: inputWidth)
         for input in inputs {
             switch input {
@@ -190,20 +229,22 @@ public final class Tower: Sendable {
 
     /// Runs one layer from `scratch.current` to `scratch.current`.
     @inline(__always)
-    private func run(_ layer: Layer, _ scratch: TowerScratch) {
-        let x = scratch.current.base
-        let y = scratch.next.base
+    private func run(_ layer: Layer, count: Int, _ scratch: TowerScratch) {
+        let (x, y, stride) = (scratch.current.base, scratch.next.base, scratch.stride)
+        let (reweighted, columns) = (scratch.reweighted.base, scratch.columns.base)
         switch layer {
-        case .dense(let layer):
-            belfry_dense(layer.weight, layer.bias, x, layer.inputs, layer.outputs, layer.activation, y)
-            for _ in 0..<layer.cycles {
-                // Always the original x: a second cycle reweights it anew, by the gate of the first one's output.
-                let reweighted = scratch.reweighted.base
-                belfry_gate(layer.gateWeight, layer.gateBias, y, x, layer.inputs, layer.outputs, reweighted)
-                belfry_dense(layer.weight, layer.bias, reweighted, layer.inputs, layer.outputs, layer.activation, y)
+        case .dense(var layer):
+            if count >= kernels.users_for_four {
+                kernels.four(&layer, x, stride, y, reweighted, columns)
+            } else {
+                for place in 0..<count {
+                    kernels.one(&layer, x + place * stride, y + place * stride, reweighted, columns)
+                }
             }
         case .layerNorm(let weight, let bias, let size, let epsilon):
-            belfry_layer_norm(weight, bias, x, size, epsilon, y)
+            for place in 0..<count {
+                belfry_layer_norm(weight, bias, x + place * stride, size, epsilon, y + place * stride)
+            }
         }
         swap(&scratch.current, &scratch.next)
     }
