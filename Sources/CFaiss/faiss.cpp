@@ -167,19 +167,19 @@ struct CodedCentroids : faiss::IndexFlat {
         const size_t dimension = static_cast<size_t>(d), count = static_cast<size_t>(ntotal);
         const size_t line_count = (dimension + 7) / 8, block_size = line_count * BELFRY_SQ4_LINE;
         const size_t block_count = (count + BELFRY_SQ4_BLOCK - 1) / BELFRY_SQ4_BLOCK;
-        std::vector<float> parameters_of_codes(line_count * 8 * 3);
-        belfry_sq4_quantizer quantizer = {
-            dimension, line_count, parameters_of_codes.data(), parameters_of_codes.data() + line_count * 8,
-            parameters_of_codes.data() + line_count * 16};
+        std::vector<float> levels(line_count * 8 * 2);
+        belfry_sq4_quantizer quantizer = {dimension, line_count, levels.data(), levels.data() + line_count * 8};
         belfry_sq4_train(get_xb(), count, &quantizer);
         std::unique_ptr<uint8_t, decltype(&std::free)> blocks(
             static_cast<uint8_t *>(std::aligned_alloc(64, block_count * block_size)), &std::free);
         if (!blocks) throw std::bad_alloc();
+        float error = 0;
         for (size_t block = 0; block < block_count; block++) {
             size_t first = block * BELFRY_SQ4_BLOCK;
-            belfry_sq4_encode(
+            float largest = belfry_sq4_encode(
                 &quantizer, get_xb() + first * dimension, std::min<size_t>(BELFRY_SQ4_BLOCK, count - first), nullptr,
                 blocks.get() + block * block_size);
+            error = std::max(error, largest);
         }
         const int metric = metric_type == faiss::METRIC_L2 ? BELFRY_SQUARED_L2 : BELFRY_INNER_PRODUCT;
         const int set = belfry_best_instruction_set();
@@ -191,7 +191,7 @@ struct CodedCentroids : faiss::IndexFlat {
                 biases.push_back(-products->one(row, row, dimension));
             }
         }
-        const belfry_run run = {0, static_cast<uint32_t>(count), 0, 0};
+        const belfry_run run = {0, static_cast<uint32_t>(count), 0, error};
         belfry_runs runs = {};
         runs.vectors = {get_xb(), count, dimension, belfry_scorer_for(metric, set), metric};
         runs.runs = &run;

@@ -7,9 +7,10 @@
 
 #pragma clang fp contract(off)
 
-// By how many standard deviations of the codes' error a candidate may fall short of the k-th best and still be scored by its
-// vector. About one in twenty-five of those right at the k-th place is missed, and fewer further up.
-static const float deviations_kept = 1.75f;
+// How much a score by codes is taken to be off, in shares of what the largest error of its run would come to if the query met
+// it in one component of all. A candidate is scored by its vector if it would be among the best with its own score that
+// much too low and the k-th best's that much too high. Half loses about 0.0003 of the recall (`make bench-search`).
+static const float doubt_kept = 0.5f;
 
 static int is_late(uint64_t deadline) {
     if (deadline == 0) return 0;
@@ -29,7 +30,8 @@ typedef struct candidates {
     size_t k;
     size_t limit;  // at this count they are looked through
     float bound;   // at least k of them are known to reach it
-    float margin;
+    float margin;  // how far below the bound one may lie and still be among the best
+    float reach_limit;  // less than that once there was no room for all of them
     int overflowed;
 } candidates;
 
@@ -46,7 +48,7 @@ static candidates no_candidates(belfry_search_scratch *scratch, size_t k, float 
     size_t room = scratch->candidate_capacity - APPENDED_MAX - STORE_SLACK;
     return (candidates){
         .scores = scratch->candidate_scores, .positions = scratch->candidate_positions, .capacity = room, .k = k,
-        .limit = first < room ? first : room, .bound = -INFINITY, .margin = margin};
+        .limit = first < room ? first : room, .bound = -INFINITY, .margin = margin, .reach_limit = INFINITY};
 }
 
 static void drop_below(candidates *c, float threshold) {
@@ -63,7 +65,7 @@ static void look_through(candidates *c) {
     if (c->count >= c->k) {
         float bound = score_of_rank(c->scores, c->count, c->k);
         if (bound > c->bound) c->bound = bound;
-        drop_below(c, c->bound - c->margin);
+        drop_below(c, c->bound - (c->margin < c->reach_limit ? c->margin : c->reach_limit));
     }
     size_t most = c->capacity / 2 < c->k ? c->k : c->capacity / 2;
     if (c->count > most) {
@@ -73,7 +75,7 @@ static void look_through(candidates *c) {
         float least = score_of_rank(c->scores, c->count, most);
         drop_below(c, least);
         if (c->count > most + most / 4) c->count = most;
-        c->margin = c->bound - least > 0 ? c->bound - least : 0;
+        c->reach_limit = c->bound - least > 0 ? c->bound - least : 0;
     }
     size_t more = c->count < 256 ? 256 : c->count;
     c->limit = c->count + more < c->capacity ? c->count + more : c->capacity;
@@ -166,14 +168,22 @@ static inline void prefetch_links(const belfry_graph *graph, uint32_t row) {
     __builtin_prefetch(links + graph->level_ends[1] - 1);
 }
 
+// By what a walk compares: codes, or the vectors themselves where codes are too coarse.
 typedef struct walk {
-    const belfry_row_codes *codes;
+    const belfry_vectors *vectors;
+    const float *vector;
+    const belfry_row_codes *codes;  // NULL for vectors
     belfry_sq8_query query;
 } walk;
 
 static inline void score_links(const walk *w, const uint32_t *links, size_t count, float *scores) {
-    w->codes->scorer->gathered(
-        &w->query, w->codes->codes, w->codes->quantizer.stride, w->codes->biases, links, count, scores);
+    if (w->codes) {
+        w->codes->scorer->gathered(
+            &w->query, w->codes->codes, w->codes->quantizer.stride, w->codes->biases, links, count, scores);
+    } else {
+        w->vectors->scorer->gathered(
+            w->vector, w->vectors->values, w->vectors->dimension, links, count, scores);
+    }
 }
 
 // Moves to the best link until none is better than where it stands, level by level down to level 1.
@@ -210,8 +220,10 @@ size_t belfry_search_graph(
     scratch->is_complete = 1;
     if (graph->entry_point < 0 || k == 0) return 0;
 
-    walk w = {.codes = codes, .query = {.weights = scratch->weights}};
-    belfry_sq8_prepare(&codes->quantizer, query, factor_of(vectors->metric), &w.query);
+    walk w = {.vectors = vectors, .vector = query, .codes = codes, .query = {.weights = scratch->weights}};
+    if (codes) belfry_sq8_prepare(&codes->quantizer, query, factor_of(vectors->metric), &w.query);
+    const char *walked = codes ? (const char *)codes->codes : (const char *)vectors->values;
+    const size_t walked_stride = codes ? codes->quantizer.stride : vectors->dimension * sizeof(float);
 
     hit_key *frontier = scratch->frontier, *collected = scratch->collected;
     uint16_t *marks = scratch->marks;
@@ -248,7 +260,7 @@ size_t belfry_search_graph(
             if (marks[row] == epoch) continue;
             marks[row] = epoch;
             scratch->links[fresh++] = row;
-            __builtin_prefetch(codes->codes + row * codes->quantizer.stride);
+            __builtin_prefetch(walked + row * walked_stride);
         }
         score_links(&w, scratch->links, fresh, scratch->link_scores);
         scratch->scored += fresh;
@@ -263,7 +275,7 @@ size_t belfry_search_graph(
         }
     }
 
-    float margin = 2 * deviations_kept * w.query.deviation;
+    float margin = codes ? 3 * w.query.deviation : 0;
     candidates c = no_candidates(scratch, k, margin);
     for (size_t i = 0; i < collected_count; i++) append(&c, score_of(collected[i]), row_of(collected[i]));
     look_through(&c);
@@ -284,33 +296,48 @@ static inline void prefetch_run(const belfry_runs *runs, const belfry_run *run) 
     __builtin_prefetch(runs->rows + run->first);
 }
 
-// Appends a run's vectors that reach what the candidates' bound and `reach` allow.
-// - reach: how far below the bound a score may lie.
+// How far a run's scores by codes may be off: for certain, or likely.
+typedef struct doubt {
+    float by_error;  // for each unit of the run's error
+    float always;    // from the query's own rounding
+} doubt;
+
+static doubt doubt_of(const belfry_runs *runs, const belfry_sq4_query *query, const float *vector, int is_exact) {
+    const belfry_vectors *vectors = &runs->vectors;
+    float norm = factor_of(vectors->metric) * norm_of(vector, vectors->dimension);
+    if (is_exact) return (doubt){norm, query->certain_error};
+    // An error lies anywhere: of the query's norm, the share of one component of `dimension` meets it.
+    return (doubt){doubt_kept * norm / sqrtf((float)vectors->dimension), query->rounding_deviation};
+}
+
+// Appends a run's vectors that may be among the best, with the least that their scores may be; those whose greatest possible
+// score reaches the bound are kept.
 static inline void scan_run(
-    const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, float reach,
+    const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, doubt d,
     const uint64_t *eligible, candidates *c) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
+    const float off = d.by_error * run->error + d.always;
+    if (2 * off > c->margin) c->margin = 2 * off;
     for (uint32_t start = 0; start < run->size; start += APPENDED_MAX) {
         uint32_t size = run->size - start < APPENDED_MAX ? run->size - start : APPENDED_MAX;
         uint32_t first = run->first + start;
         size_t before = c->count;
+        float reach = 2 * off < c->reach_limit ? 2 * off : c->reach_limit;
         c->count += runs->scan(
             query, runs->codes + (run->block + start / BELFRY_SQ4_BLOCK) * block_size, runs->quantizer.line_count, size,
-            base, runs->biases ? runs->biases + first : NULL, c->bound - reach, first, c->scores + before,
+            base - off, runs->biases ? runs->biases + first : NULL, c->bound - reach, first, c->scores + before,
             c->positions + before);
         if (eligible) drop_ineligible(c, before, runs->rows, eligible);
         if (c->count >= c->limit) look_through(c);
     }
 }
 
-// The vectors of all runs, by their codes as they are or with a run's largest error in mind.
+// The vectors of all runs.
 static void scan_all(
     const belfry_runs *runs, const belfry_sq4_query *query, const float *vector, const uint64_t *eligible,
-    uint64_t deadline, int is_exact, candidates *c, belfry_search_scratch *scratch) {
+    uint64_t deadline, doubt d, candidates *c, belfry_search_scratch *scratch) {
     const belfry_vectors *vectors = &runs->vectors;
-    const float factor = factor_of(vectors->metric);
     const float constant = constant_of(vectors->metric, vector, vectors->dimension);
-    const float norm = factor * norm_of(vector, vectors->dimension);
     for (size_t number = 0; number < runs->run_count; number++) {
         const belfry_run *run = &runs->runs[number];
         float base = constant;
@@ -321,14 +348,7 @@ static void scan_all(
         } else if (eligible && run->size <= 64 && eligible[run->first >> 6] == 0) {
             continue;  // a flat index's runs are the words of the bitmap
         }
-        float reach = c->margin;
-        if (is_exact) {
-            // A candidate's score is the least it can be; it is kept if the most it can be reaches the bound.
-            float error = norm * run->error + query->certain_error;
-            base -= error;
-            reach = 2 * error;
-        }
-        scan_run(runs, run, query, base, reach, eligible, c);
+        scan_run(runs, run, query, base, d, eligible, c);
         scratch->scored += run->size;
         if (deadline != 0 && (number & 31) == 31 && is_late(deadline)) {
             scratch->is_complete = 0;
@@ -382,8 +402,8 @@ size_t belfry_search_all_runs(
     }
     float error = factor_of(vectors->metric) * norm_of(query, vectors->dimension) * largest + coded.certain_error;
     if (isfinite(error) && k < vectors->count / 8) {
-        candidates c = no_candidates(scratch, k, 2 * error);
-        scan_all(runs, &coded, query, eligible, deadline, 1, &c, scratch);
+        candidates c = no_candidates(scratch, k, 0);
+        scan_all(runs, &coded, query, eligible, deadline, doubt_of(runs, &coded, query, 1), &c, scratch);
         if (!c.overflowed) {
             look_through(&c);
             return finish(&c, vectors, runs->rows, query, k, scratch);
@@ -396,8 +416,8 @@ size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t 
     scratch->scored = 0;
     scratch->is_complete = 1;
     belfry_sq4_query coded = prepared(runs, query, scratch);
-    candidates c = no_candidates(scratch, k, 2 * deviations_kept * coded.deviation);
-    scan_all(runs, &coded, query, NULL, 0, 0, &c, scratch);
+    candidates c = no_candidates(scratch, k, 0);
+    scan_all(runs, &coded, query, NULL, 0, doubt_of(runs, &coded, query, 0), &c, scratch);
     look_through(&c);
     return finish(&c, &runs->vectors, runs->rows, query, k, scratch);
 }
@@ -422,7 +442,8 @@ size_t belfry_search_lists(
     const belfry_vectors *vectors = &runs->vectors;
     const float *centroids = runs->centroids->vectors.values;
     belfry_sq4_query coded = prepared(runs, query, scratch);
-    candidates c = no_candidates(scratch, k, 2 * deviations_kept * coded.deviation);
+    const doubt d = doubt_of(runs, &coded, query, 0);
+    candidates c = no_candidates(scratch, k, 0);
     for (size_t probe = 0; probe < probe_count && probe < RUNS_AHEAD; probe++) {
         prefetch_run(runs, &runs->runs[scratch->probes[probe]]);
     }
@@ -436,7 +457,7 @@ size_t belfry_search_lists(
             ? vectors->scorer->one(query, centroids + number * vectors->dimension, vectors->dimension)
             : scratch->probe_scores[probe];
         const belfry_run *run = &runs->runs[number];
-        scan_run(runs, run, &coded, base, c.margin, eligible, &c);
+        scan_run(runs, run, &coded, base, d, eligible, &c);
         scratch->scored += run->size;
         if (deadline != 0 && (probe & 15) == 15 && is_late(deadline)) {
             scratch->is_complete = 0;
@@ -454,6 +475,7 @@ size_t belfry_search_all_rows(
     scratch->rescored = 0;
     scratch->is_complete = 1;
     if (k == 0) return 0;
+    if (!codes) return search_vectors(vectors, NULL, query, k, eligible, deadline, scratch);
     belfry_sq8_query coded = {.weights = scratch->weights};
     belfry_sq8_prepare(&codes->quantizer, query, factor_of(vectors->metric), &coded);
     const float constant = constant_of(vectors->metric, query, vectors->dimension);

@@ -29,7 +29,6 @@ void belfry_sq4_train(const float *sample, size_t count, belfry_sq4_quantizer *q
     for (size_t component = 0; component < quantizer->line_count * 8; component++) {
         quantizer->offsets[component] = 0;
         quantizer->steps[component] = 0;
-        quantizer->squared_errors[component] = 0;
         if (component >= dimension || count == 0) continue;
         const float *column = sample + component;
         double sum = 0, squares = 0;
@@ -62,7 +61,6 @@ void belfry_sq4_train(const float *sample, size_t count, belfry_sq4_quantizer *q
         }
         quantizer->offsets[component] = best_offset;
         quantizer->steps[component] = best_step;
-        quantizer->squared_errors[component] = (float)best_error;
     }
 }
 
@@ -113,14 +111,14 @@ void belfry_sq4_prepare(
         // What rounding takes from a weight is given back for the middle code, 7.5.
         double lost = (double)weight - (double)scale * rounded;
         offset += (double)scaled * quantizer->offsets[component] + lost * 7.5;
-        variance += (double)scaled * scaled * quantizer->squared_errors[component] + lost * lost * 20;
+        variance += lost * lost * 21.25;  // of a code, if all sixteen are as likely
         // The sums are of floats: a millionth of what is added up is more than their rounding.
         certain += fabs(lost) * 7.5
             + 1e-6 * (fabs((double)scaled * quantizer->offsets[component]) + fabs((double)weight) * 15);
     }
     query->scale = scale;
     query->offset = (float)offset;
-    query->deviation = (float)sqrt(variance);
+    query->rounding_deviation = (float)sqrt(variance);
     query->certain_error = (float)certain;
 }
 

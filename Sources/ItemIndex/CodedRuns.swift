@@ -40,7 +40,7 @@ final class CodedRuns: @unchecked Sendable {
         runCount = sizes.count
         runs = LargeArray(count: sizes.count)
         codes = LargeArray(count: blockCount * blockSize)
-        parameters = LargeArray(count: lineCount * 8 * 3)
+        parameters = LargeArray(count: lineCount * 8 * 2)
         let isDistance = vectors.metric == BELFRY_SQUARED_L2.rawValue
         biases = isDistance ? LargeArray(count: vectors.count) : nil
         self.rows = rows
@@ -49,7 +49,7 @@ final class CodedRuns: @unchecked Sendable {
 
         var quantizer = belfry_sq4_quantizer(
             dimension: dimension, line_count: lineCount, offsets: parameters.base,
-            steps: parameters.base + lineCount * 8, squared_errors: parameters.base + lineCount * 16)
+            steps: parameters.base + lineCount * 8)
         let origins = centroids?.structure.pointee.vectors.values
         Self.train(&quantizer, vectors, sizes, origins)
 

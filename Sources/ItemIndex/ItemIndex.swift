@@ -40,7 +40,7 @@ public final class ItemIndex: Sendable {
     /// What finds the best items.
     private enum Structure {
         case runs(CodedRuns)
-        case graph(RowCodes)
+        case graph(RowCodes?)  // nil where codes are too coarse for these vectors
         case lists(InvertedLists)
     }
 
@@ -112,7 +112,13 @@ public final class ItemIndex: Sendable {
             graph = belfry_graph(
                 neighbours: arrays.neighbours, offsets: arrays.offsets, level_ends: arrays.level_ends,
                 entry_point: arrays.entry_point, maximum_level: arrays.maximum_level)
-            let codes = RowCodes(vectors: vectors, instructionSet: instructionSet)
+            let coded = RowCodes(vectors: vectors, instructionSet: instructionSet)
+            let tellApart = coded.tellApart(
+                neighbours: { row in
+                    let links = arrays.neighbours + arrays.offsets[row]
+                    return (0..<Int(arrays.level_ends[1])).lazy.map { links[$0] }.prefix { $0 >= 0 }.map(UInt32.init)
+                }, vectors: vectors)
+            let codes = tellApart ? coded : nil
             structure = .graph(codes)
             maximumLinkCount = (1..<arrays.level_end_count).reduce(0) { most, level in
                 max(most, Int(arrays.level_ends[level] - arrays.level_ends[level - 1]))
@@ -121,7 +127,7 @@ public final class ItemIndex: Sendable {
             askForLargePages(arrays.neighbours, byteCount: arrays.neighbour_count * 4)
             askForLargePages(arrays.offsets, byteCount: summary.count * 8)
             // Links, and per row an offset (8) and a level (4).
-            byteCount = vectorByteCount + codes.byteCount + arrays.neighbour_count * 4 + summary.count * 12
+            byteCount = vectorByteCount + (codes?.byteCount ?? 0) + arrays.neighbour_count * 4 + summary.count * 12
         case .ivfFlat:
             graph = belfry_graph()
             let inverted = try InvertedLists(loaded, path: path, summary: summary, instructionSet: instructionSet)
@@ -209,7 +215,7 @@ public final class ItemIndex: Sendable {
             return withUnsafePointer(to: vectors) { vectors in
                 withUnsafePointer(to: graph) { graph in
                     belfry_search_graph(
-                        vectors, codes.kernel, graph, query, wanted, ef, words, deadline, &scratch.state)
+                        vectors, codes?.kernel, graph, query, wanted, ef, words, deadline, &scratch.state)
                 }
             }
         case .lists(let lists):
@@ -221,7 +227,9 @@ public final class ItemIndex: Sendable {
             let needed = parameters.isLiteral ? asked : max(asked / share.squareRoot(), holding).rounded(.up)
             let nprobe = Int(min(needed, Double(listCount)))
             let scanned = Double(nprobe) / Double(max(listCount, 1)) * Double(count)
-            guard parameters.isLiteral || scanned * SearchCost.scanPerRow < exactNanoseconds(eligibleCount) else { return 0 }
+            guard parameters.isLiteral || scanned * SearchCost.scanPerRow < exactNanoseconds(eligibleCount) else {
+                return 0
+            }
             scratch.reserve(max(wanted, nprobe))
             return belfry_search_lists(lists.runs.kernel, query, wanted, nprobe, words, deadline, &scratch.state)
         }
@@ -255,7 +263,7 @@ public final class ItemIndex: Sendable {
             case .lists(let lists):
                 belfry_search_all_runs(lists.runs.kernel, query, wanted, words, deadline, &scratch.state)
             case .graph(let codes):
-                belfry_search_all_rows(vectors, codes.kernel, query, wanted, words, deadline, &scratch.state)
+                belfry_search_all_rows(vectors, codes?.kernel, query, wanted, words, deadline, &scratch.state)
             }
         }
     }

@@ -100,6 +100,7 @@ size_t belfry_search_candidates(size_t kept, size_t items);
 
 /// Greedy descent through the upper levels, then best-first search of level 0 that keeps the `ef` best rows that are
 /// eligible. Other rows are walked through and never collected.
+/// - codes: NULL to walk by the vectors themselves.
 /// - ef: at least k.
 /// - eligible: a bitmap of rows, bit i % 64 of word i / 64; NULL if all are.
 /// - deadline: CLOCK_MONOTONIC in nanoseconds, when the search ends with what it has; 0 is never.
@@ -121,7 +122,7 @@ size_t belfry_search_all_runs(
     const belfry_runs *runs, const float *query, size_t k, const uint64_t *eligible, uint64_t deadline,
     belfry_search_scratch *scratch);
 
-/// As `belfry_search_all_runs`, over 8-bit codes by row.
+/// As `belfry_search_all_runs`, over 8-bit codes by row; NULL for none.
 size_t belfry_search_all_rows(
     const belfry_vectors *vectors, const belfry_row_codes *codes, const float *query, size_t k, const uint64_t *eligible,
     uint64_t deadline, belfry_search_scratch *scratch);

@@ -24,7 +24,6 @@ typedef struct belfry_sq4_quantizer {
     size_t line_count;      // lines of a block: dimension / 8, rounded up
     float *offsets;         // (line_count * 8): the level of code 0; 0 beyond the dimension
     float *steps;           // (line_count * 8): 0 beyond the dimension
-    float *squared_errors;  // (line_count * 8): the mean squared difference between a component and its level
 } belfry_sq4_quantizer;
 
 /// Chooses offsets and steps that keep the squared error of a sample low: 16 levels around each component's mean, with the width
@@ -43,7 +42,7 @@ typedef struct belfry_sq4_query {
     int8_t *weights;  // (line_count * 8), aligned to 64
     float scale;
     float offset;
-    float deviation;    // standard deviation of a score's error, if errors of components are independent
+    float rounding_deviation;  // standard deviation of a score's error that is due to the query's own rounding
     float certain_error;  // at most this much of a score's error is due to the query's own rounding
 } belfry_sq4_query;
 
