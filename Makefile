@@ -17,7 +17,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
+.PHONY: run build bench-encoding loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ loadtest: build peers
 loadtest-precision: build peers
 	swift build -c release --product injected-server
 	loadtest/precision/run.py
+
+## make bench-encoding  what a reply costs to write and a request to read
+bench-encoding: libraries
+	swift build -c release --product bench-encoding
+	.build/release/bench-encoding
 
 ## make test         every test, within 30 minutes on two cores
 test: lint test-swift test-models sanitize test-allocations
