@@ -17,7 +17,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
+.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ bench-tower: libraries training
 	    cp Benchmarks/Tower/requirements.txt $(BENCH_TOWER)/; }
 	PYTHONPATH=models $(PYTHON) Benchmarks/Tower/export.py $(BENCH_TOWER)
 	$(BENCH_TOWER)/venv/bin/python Benchmarks/Tower/compare.py $(BENCH_TOWER)
+
+## make bench-encoding  what a reply costs to write and a request to read
+bench-encoding: libraries
+	swift build -c release --product bench-encoding
+	.build/release/bench-encoding
 
 ## make test         every test, within 30 minutes on two cores
 test: lint test-swift test-models sanitize test-allocations

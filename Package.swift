@@ -44,7 +44,7 @@ let package = Package(
                 .linkedLibrary("faiss"), .linkedLibrary("openblas"), .linkedLibrary("gomp"), .linkedLibrary("m"),
             ]),
         .target(name: "CMicrohttpd", cSettings: c, linkerSettings: [.linkedLibrary("microhttpd")]),
-        .target(name: "CJSON", cxxSettings: cxx, linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "CJSON", cSettings: c, cxxSettings: cxx, linkerSettings: [.linkedLibrary("simdjson")]),
 
         // Memory and formats.
         library("Memory", []),
@@ -81,6 +81,12 @@ let package = Package(
             resources: [.embedInCode("Report/Resources/report.html")],
             swiftSettings: swift),
 
+        // Measures what replies cost to write.
+        .executableTarget(
+            name: "bench-encoding",
+            dependencies: ["CJSON", "CToChars", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI"],
+            path: "Benchmarks/Encoding", swiftSettings: swift),
+
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
 
@@ -108,6 +114,8 @@ let package = Package(
             path: "Benchmarks/Tower", exclude: ["README.md", "compare.py", "export.py", "requirements.txt"],
             swiftSettings: swift),
 
+        // The standard library's texts of floats, to hold ours to.
+        .target(name: "CToChars", path: "Tests/CToChars", cxxSettings: cxx),
         .target(
             name: "TestSupport", dependencies: [.product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/TestSupport", swiftSettings: swift),
@@ -119,7 +127,7 @@ let package = Package(
             dependencies: ["InjectedServer", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Tests/InjectedServerCommand", swiftSettings: swift),
         tests("MemoryTests", ["Memory"]),
-        tests("JSONTests", ["JSON", "Memory", "TestSupport"]),
+        tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),

@@ -68,23 +68,13 @@ cjson_code cjson_parser_parse(
 
 // Above 2^53 the exponent is always written: without it a long integer results, which readers (ours too) refuse from
 // 2^64 on, and which some round.
-template <typename Value>
-static size_t write_floating(Value value, char *out) {
+size_t cjson_write_double(double value, char *out) {
     if (value == 0 && std::signbit(value)) {
         __builtin_memcpy(out, "-0.0", 4);
         return 4;
     }
-    if (std::fabs(value) >= Value(9007199254740992.0)) {
+    if (std::fabs(value) >= 9007199254740992.0) {
         return size_t(std::to_chars(out, out + CJSON_NUMBER_SPACE, value, std::chars_format::scientific).ptr - out);
     }
-    return size_t(std::to_chars(out, out + CJSON_NUMBER_SPACE, value).ptr - out);
-}
-
-size_t cjson_write_float(float value, char *out) { return write_floating(value, out); }
-size_t cjson_write_double(double value, char *out) { return write_floating(value, out); }
-size_t cjson_write_int64(int64_t value, char *out) {
-    return size_t(std::to_chars(out, out + CJSON_NUMBER_SPACE, value).ptr - out);
-}
-size_t cjson_write_uint64(uint64_t value, char *out) {
     return size_t(std::to_chars(out, out + CJSON_NUMBER_SPACE, value).ptr - out);
 }

@@ -1,9 +1,12 @@
 #define _GNU_SOURCE
 #include "CMicrohttpd.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 // Leaves percent-encoding alone: decoded in place, an encoded slash inside an item id could not be told from a separator.
 static size_t keep_encoded(void *context, struct MHD_Connection *connection, char *text) {
@@ -32,6 +35,21 @@ int belfry_http_socket(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *information =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     return information == NULL ? -1 : information->connect_fd;
+}
+
+uint64_t belfry_http_silence(int socket) {
+    struct tcp_info information;
+    socklen_t length = sizeof information;
+    struct timespec tick;
+    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &information, &length) != 0 ||
+        length < offsetof(struct tcp_info, tcpi_last_data_recv) + sizeof information.tcpi_last_data_recv ||
+        clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0) {
+        return 0;
+    }
+    // Both ends are counted in ticks, so one of these may have only just begun.
+    uint64_t counted = information.tcpi_last_data_recv * UINT64_C(1000000);
+    uint64_t ticked = (uint64_t)tick.tv_sec * UINT64_C(1000000000) + (uint64_t)tick.tv_nsec;
+    return counted > ticked ? counted - ticked : 0;
 }
 
 void *belfry_http_socket_context(struct MHD_Connection *connection) {

@@ -34,8 +34,11 @@ public final class Exchange {
     public private(set) var methodText = Text("")
     /// When the server first saw the request, in nanoseconds of CLOCK_MONOTONIC: once its request line was there, or,
     /// when requests are pipelined, once the one before it was answered. What it waited in the kernel while the worker
-    /// was busy is not in it.
+    /// was busy is not in it; see `arrivedBy`.
     public private(set) var receivedAt: UInt64 = 0
+    /// When the worker began the round of its loop in which it first saw the request: its first byte was there by then,
+    /// though others may have been served before it. `receivedAt` where that is not certain.
+    private var polledAt: UInt64 = 0
     /// The body, without its transfer coding; at least 64 readable zeros follow it.
     public var body: UnsafeRawBufferPointer { received.bytes }
 
@@ -71,9 +74,10 @@ public final class Exchange {
     init() {}
 
     /// Starts a request: its request line has arrived.
-    func begin(target text: UnsafeRawBufferPointer, connection: OpaquePointer, at now: UInt64) {
+    func begin(target text: UnsafeRawBufferPointer, connection: OpaquePointer, at now: UInt64, polledAt: UInt64) {
         self.connection = connection
         receivedAt = now
+        self.polledAt = polledAt
         stage = .head
         refusal = nil
         discardedByteCount = 0
@@ -119,6 +123,19 @@ extension Exchange {
     public var query: Text? {
         guard pathByteCount < target.count else { return nil }
         return Text(UnsafeRawBufferPointer(rebasing: target.bytes[(pathByteCount + 1)...]))
+    }
+
+    /// An instant by which the request's first byte had arrived, as early a one as is known, in nanoseconds of
+    /// CLOCK_MONOTONIC. The request may have waited longer, never shorter than since then.
+    ///
+    /// It is the earlier of two. By the start of the worker's round the byte was there. And the kernel tells how long ago
+    /// the connection's last bytes came, in ticks (4 ms at 250 Hz): what a request waited while its worker was
+    /// busy with another is known to less than two of these, where the request came in one piece. Asking costs a system
+    /// call. libmicrohttpd reads by itself and drops the kernel's time stamps, which would be exact.
+    public func arrivedBy() -> UInt64 {
+        guard let connection else { return polledAt }
+        let silence = belfry_http_silence(belfry_http_socket(connection))
+        return min(polledAt, monotonicNanoseconds() - silence)
     }
 
     /// A header field's value; of several with that name the first. Names are compared without case (RFC 9110, 5.1).

@@ -50,6 +50,13 @@ extension Worker {
         }
     }
 
+    /// The time; of the first callback of a round also when the round began.
+    private func now() -> UInt64 {
+        let now = monotonicNanoseconds()
+        if roundBeganAt == 0 { roundBeganAt = now }
+        return now
+    }
+
     private func accepted(_ connection: OpaquePointer) -> Connection {
         callbackCount += 1
         let isRefused = admittedCount >= limits.connectionsPerWorkerMax
@@ -60,7 +67,7 @@ extension Worker {
         }
         let record = Connection(
             connection, socket: belfry_http_socket(connection), isRefused: isRefused, index: connections.count,
-            readySince: monotonicNanoseconds())
+            readySince: now())
         connections.append(record)
         counters.connections.store(connections.count, ordering: .relaxed)
         return record
@@ -80,7 +87,11 @@ extension Worker {
     private func begin(_ record: Connection, _ connection: OpaquePointer, target: UnsafePointer<CChar>) {
         finish(record)
         let exchange = takeExchange()
-        exchange.begin(target: bytes(of: target), connection: connection, at: monotonicNanoseconds())
+        let now = now()
+        // Bytes that are read in a round were there when it began, unless libmicrohttpd looked for them by itself: it does
+        // right after it accepted a connection or sent a reply.
+        let polledAt = record.readySince < roundBeganAt ? roundBeganAt : now
+        exchange.begin(target: bytes(of: target), connection: connection, at: now, polledAt: polledAt)
         record.exchange = exchange
         record.sweptByteCount = -1
     }
@@ -89,7 +100,7 @@ extension Worker {
         callbackCount += 1
         guard let exchange = record.exchange else { return }
         record.exchange = nil
-        record.readySince = monotonicNanoseconds()
+        record.readySince = now()
         giveBack(exchange)
     }
 

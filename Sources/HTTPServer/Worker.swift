@@ -21,6 +21,9 @@ final class Worker: @unchecked Sendable {
     var connections: [Connection] = []
     var admittedCount = 0
     var callbackCount = 0
+    /// When the first callback of the current round came, in nanoseconds of CLOCK_MONOTONIC; 0 before it. What is
+    /// served in a round had arrived when the round began.
+    var roundBeganAt: UInt64 = 0
 
     private let number: Int
     private let name: StaticString
@@ -138,6 +141,7 @@ final class Worker: @unchecked Sendable {
         rounds.sweptAt = monotonicNanoseconds()
         while true {
             let callbacksBefore = callbackCount
+            roundBeganAt = 0
             guard MHD_run_wait(daemon, isDraining ? Self.drainTickMillis : Self.tickMillis) == .YES else {
                 fatalError("libmicrohttpd cannot poll any more: errno \(errno)")
             }

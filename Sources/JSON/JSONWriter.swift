@@ -57,21 +57,27 @@ extension ByteWriter {
 
     /// Appends a list of floats.
     public mutating func appendJSON(_ values: UnsafeBufferPointer<Float>) {
-        append(UInt8(ascii: "["))
-        for index in values.indices {
-            if index > 0 { append(UInt8(ascii: ",")) }
-            appendJSON(values[index])
+        append(atMost: values.count * (JSONCursor.floatByteCountMax + 1) + 2 + JSONCursor.slackByteCount) { room in
+            var cursor = JSONCursor(room)
+            cursor.write("[")
+            for index in values.indices {
+                if index > 0 { cursor.write(",") }
+                cursor.write(values[index])
+            }
+            cursor.write("]")
+            return cursor.byteCount(from: room)
         }
-        append(UInt8(ascii: "]"))
     }
 
     private mutating func appendEscaped(_ bytes: UnsafeRawBufferPointer) {
+        guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
         var written = 0
-        for index in bytes.indices {
-            let byte = bytes[index]
-            if byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") { continue }
-            append(UnsafeRawBufferPointer(rebasing: bytes[written..<index]))
-            written = index + 1
+        while true {
+            let plain = cjson_plain_prefix(base + written, bytes.count - written)
+            append(UnsafeRawBufferPointer(start: base + written, count: plain))
+            guard written + plain < bytes.count else { return }
+            let byte = base[written + plain]
+            written += plain + 1
             switch byte {
             case UInt8(ascii: "\""): append("\\\"")
             case UInt8(ascii: "\\"): append("\\\\")
@@ -84,7 +90,6 @@ extension ByteWriter {
                 append(hexDigit(byte & 15))
             }
         }
-        append(UnsafeRawBufferPointer(rebasing: bytes[written...]))
     }
 
     private func hexDigit(_ nibble: UInt8) -> UInt8 {

@@ -13,6 +13,8 @@ public enum RetrievalError: Error {
     case embeddingNotFinite
     /// A search parameter for another kind of index, or out of range.
     case search(SearchError)
+    /// The request's time was over before anything was found.
+    case deadlineExceeded
 
     /// Where an id stands in a request.
     public enum IDField: Sendable, Equatable {

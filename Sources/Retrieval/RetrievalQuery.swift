@@ -26,7 +26,12 @@ public struct UserQuery {
 
 /// How a reply lists its items.
 public enum ReplyFormat: Sendable {
-    case rows, columns
+    /// A list of objects with id and score.
+    case rows
+    /// A list of ids and one of scores.
+    case columns
+    /// 64-bit ids and 32-bit scores behind a JSON head.
+    case binary
 }
 
 /// A decoded `/v1/retrieve` request. Its texts point into the parser that decoded it.
@@ -51,6 +56,8 @@ public struct RetrievalQuery {
     public var requiredSpaceID: Text?
     /// `format`.
     public var format = ReplyFormat.rows
+    /// `timeout_ms`: how long after the request's first byte its answer is of use, in milliseconds; above 0.
+    public var timeoutMillis: Double?
     /// Whether a feature the snapshot does not know is an error.
     public var strict = false
     /// Whether the reply explains itself.
@@ -71,6 +78,7 @@ public struct RetrievalQuery {
         exact = false
         requiredSpaceID = nil
         format = .rows
+        timeoutMillis = nil
         strict = false
         explain = false
     }

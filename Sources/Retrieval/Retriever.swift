@@ -114,24 +114,31 @@ public final class Retriever {
     public var ignoredFeatures: [Int] { towerScratch.ignoredEntries }
 
     /// Finds the best items that are not excluded. The hits lie in this retriever until its next search.
-    public func search(_ embedding: UserEmbedding, _ query: borrowing RetrievalQuery) throws(RetrievalError) -> Hits {
+    ///
+    /// - deadline: when the search ends with what it has found by then, in nanoseconds of CLOCK_MONOTONIC; nil is never.
+    public func search(
+        _ embedding: UserEmbedding, _ query: borrowing RetrievalQuery, deadline: UInt64? = nil
+    ) throws(RetrievalError) -> Hits {
         eligible.includeAll()
         for index in query.exclude.indices {
             if let row = try row(of: query.exclude[index], in: snapshot.items.ids, field: .exclude(index)) {
                 eligible.exclude(row)
             }
         }
+        let hits: Hits
         do throws(SearchError) {
-            return try snapshot.index.search(
+            hits = try snapshot.index.search(
                 embedding.values.baseAddress!, k: query.k,
                 parameters: SearchParameters(
                     ef: query.ef ?? (query.nprobe == nil ? snapshot.manifest.index.ef : nil),
                     nprobe: query.nprobe ?? (query.ef == nil ? snapshot.manifest.index.nprobe : nil),
-                    exact: query.exact),
+                    exact: query.exact, deadline: deadline),
                 eligible: eligible, scratch: searchScratch)
         } catch {
             throw .search(error)
         }
+        guard hits.isComplete || hits.count > 0 else { throw .deadlineExceeded }
+        return hits
     }
 
     /// The item's row, if the snapshot has it.

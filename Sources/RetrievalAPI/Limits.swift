@@ -24,6 +24,9 @@ public enum Limits {
     /// it has lists.
     public static let nprobe = 1...65_536
 
+    /// Of `timeout_ms`: a minute, twice what a request may take to arrive. Whoever waits longer needs no limit.
+    public static let timeoutMillisMax = 60_000
+
     /// A batch is embedded while the worker's other connections wait, about 10 us a user.
     public static let embedUserCount = 256
 

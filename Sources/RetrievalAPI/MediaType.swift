@@ -1,6 +1,6 @@
 public import Memory
 
-/// What the header fields Content-Type, Content-Encoding and Accept say, as far as a JSON API must know.
+/// What the header fields Content-Type, Content-Encoding and Accept say, as far as this API must know.
 public enum MediaType {
     /// Whether a Content-Type is `application/json`, in UTF-8 if it names a charset.
     public static func isJSON(_ contentType: Text) -> Bool {
@@ -21,9 +21,15 @@ public enum MediaType {
         return true
     }
 
-    /// Whether an Accept lets a reply be `application/json` (RFC 9110, 12.5.1): the most specific range that matches
-    /// decides, and it excludes JSON if its weight is 0. An empty Accept excludes nothing.
-    public static func acceptsJSON(_ accept: Text) -> Bool {
+    /// Whether an Accept lets a reply be `application/json`.
+    public static func acceptsJSON(_ accept: Text) -> Bool { accepts("application/json", accept) }
+
+    /// Whether an Accept lets a reply be `application/octet-stream`.
+    public static func acceptsOctets(_ accept: Text) -> Bool { accepts("application/octet-stream", accept) }
+
+    /// Whether an Accept lets a reply be of a type below `application/` (RFC 9110, 12.5.1): the most specific range that
+    /// matches decides, and it excludes the type if its weight is 0. An empty Accept excludes nothing.
+    private static func accepts(_ wanted: StaticString, _ accept: Text) -> Bool {
         var ranges = Pieces(accept, separator: UInt8(ascii: ","))
         var best = 0
         var isAccepted = false
@@ -33,7 +39,7 @@ public enum MediaType {
             guard let type = parameters.next(), type.byteCount > 0 else { continue }
             isEmpty = false
             let specificity =
-                equals(type, "application/json") ? 3 : equals(type, "application/*") ? 2 : equals(type, "*/*") ? 1 : 0
+                equals(type, wanted) ? 3 : equals(type, "application/*") ? 2 : equals(type, "*/*") ? 1 : 0
             guard specificity > 0 else { continue }
             var isExcluded = false
             while let parameter = parameters.next() {

@@ -40,12 +40,14 @@ extension OpenAPI {
             "description": "Items that must not be in the reply. Unknown ones do nothing."},
           "search": \(schema("Search")),
           "if_space_id": \(schema("SpaceID")),
-          "format": {"type": "string", "enum": ["rows", "columns"], "default": "rows",
-            "description": "binary is not built yet: a 501."},
+          "format": {"type": "string", "enum": ["rows", "columns", "binary"], "default": "rows",
+            "description": "binary: application/octet-stream, see the reply; a 406 where ids are strings."},
           "strict": \(schema("Strict")),
           "explain": {"type": "boolean", "default": false},
           "filter": \(schema("NotBuiltFilter")),
-          "timeout_ms": \(schema("NotBuiltTimeout")),
+          "timeout_ms": {"type": "number", "exclusiveMinimum": 0, "maximum": \(Limits.timeoutMillisMax),
+            "description": "How long after its first byte the request is of use, in milliseconds. Later the reply is what \
+        was found by then, degraded by deadline, or a 504 if that was nothing."},
           "return": \(schema("NotBuiltAttributes"))}},
         "EmbedElement": {"type": "object", "required": ["user"], "additionalProperties": false, "properties": {
           "user": \(schema("User")),
@@ -75,8 +77,20 @@ extension OpenAPI {
           "allow": {"type": "object", "additionalProperties": {"type": "array"}},
           "deny": {"type": "object", "additionalProperties": {"type": "array"}},
           "numeric": {"type": "object", "additionalProperties": {"type": "object"}}}},
-        "NotBuiltTimeout": {"type": "integer", "description": "Not built yet: a 501."},
         "NotBuiltAttributes": {"type": "array", "items": {"type": "string"}, "description": "Not built yet: a 501."}
+        """
+
+    /// What `explain` adds.
+    private static let explanation = """
+        "timings_us": {"type": "object", "description": "explain, as the following", "additionalProperties": false,
+            "required": ["decode", "enrich", "embed", "search"], "properties": {
+              "decode": {"type": "integer"}, "enrich": {"type": "integer"}, "embed": {"type": "integer"},
+              "search": {"type": "integer"}}},
+          "caches_hit": {"type": "array", "items": {"type": "string", "enum": ["cross", "cascade"]}},
+          "ef_used": {"type": "integer"},
+          "nprobe_used": {"type": "integer"},
+          "items_scored": {"type": "integer", "description": "How many items were compared with the user."},
+          "features_ignored": {"type": "array", "items": {"type": "string"}}
         """
 
     private static let replySchemas = """
@@ -86,6 +100,8 @@ extension OpenAPI {
           "id": {"type": "string"},
           "space_id": {"type": "string"}}},
         "Scores": {"type": "array", "items": {"type": "number"}},
+        "Degraded": {"type": "array", "items": {"type": "string", "enum": ["deadline"]},
+          "description": "Why the items may be fewer or others than without. deadline: timeout_ms ended the search."},
         "ColdStart": {"type": "boolean", "description": "Whether cached vectors of the user were missing."},
         "RetrieveReply": {"type": "object", "required": ["snapshot", "cold_start", "degraded"],
           "oneOf": [{"required": ["items"]}, {"required": ["ids", "scores"]}], "additionalProperties": false,
@@ -98,16 +114,15 @@ extension OpenAPI {
           "ids": {"type": "array", "items": {"type": "string"}, "description": "format columns"},
           "scores": \(schema("Scores")),
           "cold_start": \(schema("ColdStart")),
-          "degraded": {"type": "array", "items": {"type": "string"}},
-          "timings_us": {"type": "object", "description": "explain, as the following", "additionalProperties": false,
-            "required": ["decode", "enrich", "embed", "search"], "properties": {
-              "decode": {"type": "integer"}, "enrich": {"type": "integer"}, "embed": {"type": "integer"},
-              "search": {"type": "integer"}}},
-          "caches_hit": {"type": "array", "items": {"type": "string", "enum": ["cross", "cascade"]}},
-          "ef_used": {"type": "integer"},
-          "nprobe_used": {"type": "integer"},
-          "items_scored": {"type": "integer", "description": "How many items were compared with the user."},
-          "features_ignored": {"type": "array", "items": {"type": "string"}}}},
+          "degraded": \(schema("Degraded")),
+          \(explanation)}},
+        "RetrieveHead": {"type": "object", "required": ["snapshot", "cold_start", "degraded"],
+          "additionalProperties": false, "description": "The JSON at the beginning of a binary reply.", "properties": {
+          "request_id": \(schema("RequestID")),
+          "snapshot": \(schema("Snapshot")),
+          "cold_start": \(schema("ColdStart")),
+          "degraded": \(schema("Degraded")),
+          \(explanation)}},
         "Embeddings": {"type": "array", "items": {"type": "array", "items": {"type": "number"}},
           "description": "One row for each query vector of the user."},
         "EmbedResult": {"type": "object", "required": ["embeddings", "cold_start"], "additionalProperties": false,

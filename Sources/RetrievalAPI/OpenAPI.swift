@@ -31,7 +31,7 @@ public enum OpenAPI {
         """
 
     private static let paths = """
-        "/v1/retrieve": {\(post("retrieve", "Find the best items for a user", "Retrieve", "RetrieveReply"))},
+        "/v1/retrieve": {\(post("retrieve", "Find the best items for a user", "Retrieve", "RetrieveReply", [504], headers: headLength, more: octets))},
         "/v1/embed": {\(post("embed", "Compute the embedding of a user, or of several", "Embed", "EmbedReply"))},
         "/v1/score": {\(post("score", "Score items for a user", "Score", "ScoreReply"))},
         "/v1/items/{id}": {\(get("item", "What the snapshot holds of an item", "Item", [400, 404], """
@@ -43,12 +43,28 @@ public enum OpenAPI {
         "/openapi.json": {\(get("description", "This description", "Description"))}
         """
 
-    private static func post(_ name: String, _ summary: String, _ request: String, _ reply: String) -> String {
+    /// The binary form of a reply of `/v1/retrieve`.
+    private static let octets = """
+        , "application/octet-stream": {"schema": {"type": "string", "format": "binary", "description": "format binary: a \
+        RetrieveHead in as many bytes as Inference-Header-Content-Length says, a multiple of 8; then n ids of 64 bits, \
+        unsigned, and n scores of float32, both little-endian, best first. n is what remains, divided by 12."}}
+        """
+
+    private static let headLength = """
+        "headers": {"Inference-Header-Content-Length": {"schema": {"type": "integer"}, "description": "format binary: the \
+        length of the JSON head in bytes"}}, 
+        """
+
+    private static func post(
+        _ name: String, _ summary: String, _ request: String, _ reply: String, _ statuses: [Int] = [],
+        headers: String = "", more: String = ""
+    ) -> String {
         """
         "post": {"operationId": "\(name)", "summary": "\(summary)",
           "parameters": [{"$ref": "#/components/parameters/traceparent"}],
           "requestBody": {"required": true, "content": {"application/json": {"schema": \(schema(request))}}},
-          "responses": {\(success(reply)), \(problems([400, 404, 406, 409, 413, 415, 422, 500, 501, 503]))}}
+          "responses": {\(success(reply, headers: headers, more: more)), \
+        \(problems([400, 404, 406, 409, 413, 415, 422, 500, 501, 503] + statuses))}}
         """
     }
 
@@ -62,9 +78,9 @@ public enum OpenAPI {
         """
     }
 
-    private static func success(_ reply: String) -> String {
+    private static func success(_ reply: String, headers: String = "", more: String = "") -> String {
         """
-        "200": {"description": "\(reply)", "content": {"application/json": {"schema": \(schema(reply))}}}
+        "200": {"description": "\(reply)", \(headers)"content": {"application/json": {"schema": \(schema(reply))}\(more)}}
         """
     }
 

@@ -28,6 +28,9 @@ extension Problem {
         case .embeddingNotFinite:
             self.init(.featureRange, "the features' numbers are too large: the result is not finite")
         case .search(let error): self.init(error)
+        case .deadlineExceeded:
+            self.init(
+                .deadlineExceeded, "timeout_ms was over before anything was found", field: "/timeout_ms")
         }
     }
 

@@ -80,6 +80,7 @@ extension Problem {
         case unknownItem = "unknown-item"
         case methodNotAllowed = "method-not-allowed"
         case notAcceptable = "not-acceptable"
+        case textIDs = "text-ids"
         case spaceMismatch = "space-mismatch"
         case bodyTooLarge = "body-too-large"
         case unsupportedMediaType = "unsupported-media-type"
@@ -98,6 +99,7 @@ extension Problem {
         case internalError = "internal-error"
         case notBuilt = "not-built"
         case notReady = "not-ready"
+        case deadlineExceeded = "deadline-exceeded"
 
         /// The status and the title, which are the same for every problem of the kind.
         public var description: (status: Int, title: String) {
@@ -118,7 +120,8 @@ extension Problem {
             case .unknownModel: (404, "The model is not served")
             case .unknownItem: (404, "The snapshot does not have the item")
             case .methodNotAllowed: (405, "The path does not take this method")
-            case .notAcceptable: (406, "Replies are JSON")
+            case .notAcceptable: (406, "The reply is of a media type that the request does not accept")
+            case .textIDs: (406, "Ids of the serving snapshot are strings, and a binary reply holds numbers")
             case .spaceMismatch: (409, "The serving snapshot belongs to another embedding space")
             case .bodyTooLarge: (413, "The body is too large")
             case .unsupportedMediaType: (415, "Bodies are application/json")
@@ -135,6 +138,7 @@ extension Problem {
             case .internalError: (500, "The server failed")
             case .notBuilt: (501, "A field's capability is not built yet")
             case .notReady: (503, "The server does not take requests")
+            case .deadlineExceeded: (504, "The request's time was over before anything was found")
             }
         }
     }
@@ -164,6 +168,9 @@ extension Problem {
             self.init(
                 .outOfRange, "\(field) must be \(bounds.lowerBound) to \(bounds.upperBound)", field: field,
                 limit: bounds.upperBound)
+        case .notWithin(let field, let maximum):
+            self.init(
+                .outOfRange, "\(field) must be above 0 and at most \(maximum)", field: field, limit: maximum)
         case .textLength(let field, let bounds):
             self.init(
                 .textLength, "\(field) must have \(bounds.lowerBound) to \(bounds.upperBound) bytes", field: field,
@@ -171,7 +178,7 @@ extension Problem {
         case .tooMany(let field, let limit):
             self.init(.tooMany, "\(field) exceeds the limit of \(limit)", field: field, limit: limit)
         case .unknownFormat(let field):
-            self.init(.unknownFormat, "\(field) must be \"rows\" or \"columns\"", field: field)
+            self.init(.unknownFormat, "\(field) must be \"rows\", \"columns\" or \"binary\"", field: field)
         case .unknownModel(let field):
             self.init(.unknownModel, "only the model \"default\" is served", field: field)
         case .notBuilt(let field):

@@ -134,12 +134,19 @@ extension RequestDecoder {
     func format(_ value: JSONValue) throws(RequestError) -> ReplyFormat {
         let text = try string(value)
         if text == Text("columns") { return .columns }
-        if text == Text("binary") {
-            refuse(.notBuilt(field: value.pointer))
-        } else if text != Text("rows") {
-            refuse(.unknownFormat(field: value.pointer))
-        }
+        if text == Text("binary") { return .binary }
+        if text != Text("rows") { refuse(.unknownFormat(field: value.pointer)) }
         return .rows
+    }
+
+    /// Nil if the number was refused. Parts of a millisecond count: a search takes less than one.
+    func timeout(_ value: JSONValue) throws(RequestError) -> Double? {
+        guard let millis = value.number else { throw wrongType(value, .number) }
+        guard millis > 0, millis <= Double(Limits.timeoutMillisMax) else {
+            refuse(.notWithin(field: value.pointer, maximum: Limits.timeoutMillisMax))
+            return nil
+        }
+        return millis
     }
 
     func decodeSearch(_ value: JSONValue, into query: inout RetrievalQuery) throws(RequestError) {
@@ -172,11 +179,6 @@ extension RequestDecoder {
                 if !isNumeric && condition.array == nil { throw wrongType(condition, .array) }
             }
         }
-        refuse(.notBuilt(field: value.pointer))
-    }
-
-    func checkTimeout(_ value: JSONValue) throws(RequestError) {
-        guard value.kind == .integer else { throw wrongType(value, .integer) }
         refuse(.notBuilt(field: value.pointer))
     }
 

@@ -56,7 +56,7 @@ public final class RequestDecoder {
             case .model: query.model = try model(value)
             case .requiredSpaceID: query.requiredSpaceID = try string(value)
             case .filter: try checkFilter(value)
-            case .timeout: try checkTimeout(value)
+            case .timeout: query.timeoutMillis = try timeout(value)
             case .attributes: try checkAttributes(value)
             case .requests, .items: preconditionFailure("not a field of /v1/retrieve")
             }

@@ -18,6 +18,8 @@ public enum RequestError: Error, Equatable, Sendable {
     case negativeID(field: String)
     /// An integer outside the bounds of its field.
     case outOfRange(field: String, bounds: ClosedRange<Int>)
+    /// A number that is not above 0 and at most `maximum`.
+    case notWithin(field: String, maximum: Int)
     /// A text that is too short or too long, in bytes.
     case textLength(field: String, bounds: ClosedRange<Int>)
     /// A list or an object with more elements than the limit.
@@ -35,6 +37,7 @@ public enum RequestError: Error, Equatable, Sendable {
         case array = "a list"
         case string = "a string"
         case integer = "an integer"
+        case number = "a number"
         case boolean = "a boolean"
         case identifier = "a string or a non-negative integer"
     }

@@ -10,7 +10,7 @@ public struct ResponseEncoder {
     /// `"snapshot":{"model":...,"id":...,"space_id":...}`
     private let snapshotMember: [UInt8]
     /// The items' ids, by row.
-    private let itemIDs: Identifiers
+    let itemIDs: Identifiers
 
     /// Creates the encoder of a snapshot's replies.
     public init(snapshotID: String, spaceID: String, itemIDs: Identifiers) {
@@ -54,38 +54,42 @@ public struct ResponseEncoder {
     // MARK: Retrieve
 
     /// Writes the reply of `/v1/retrieve`: rows and scores by rank, best first. The scores must be finite.
+    ///
+    /// - isComplete: whether the search ran to its end; if not, the reply says that the deadline ended it.
+    ///
+    /// Returns, of a binary reply, how many bytes its JSON head has. The ids of the items must be numbers then.
+    @discardableResult
     public func encodeRetrieve(
         _ query: borrowing RetrievalQuery, rows: UnsafeBufferPointer<UInt32>, scores: UnsafeBufferPointer<Float>,
-        isColdStart: Bool, explanation: Explanation?, to writer: inout ByteWriter
-    ) {
+        isColdStart: Bool, isComplete: Bool = true, explanation: Explanation?, to writer: inout ByteWriter
+    ) -> Int? {
+        let start = writer.count
         begin(requestID: query.requestID, &writer)
         switch query.format {
         case .rows:
-            writer.append(",\"items\":[")
-            for rank in rows.indices {
-                writer.append(rank == 0 ? "{\"id\":" : ",{\"id\":")
-                appendID(ofItem: Int(rows[rank]), to: &writer)
-                writer.append(",\"score\":")
-                writer.appendJSON(scores[rank])
-                writer.append("}")
-            }
-            writer.append("]")
+            writer.append(",\"items\":")
+            appendItems(rows, scores, to: &writer)
         case .columns:
-            writer.append(",\"ids\":[")
-            for rank in rows.indices {
-                if rank > 0 { writer.append(",") }
-                appendID(ofItem: Int(rows[rank]), to: &writer)
-            }
-            writer.append("],\"scores\":")
+            writer.append(",\"ids\":")
+            appendIDs(rows, to: &writer)
+            writer.append(",\"scores\":")
             writer.appendJSON(scores)
+        case .binary:
+            break
         }
         writer.append(",\"cold_start\":")
         writer.appendJSON(isColdStart)
-        writer.append(",\"degraded\":[]")
+        writer.append(isComplete ? ",\"degraded\":[]" : ",\"degraded\":[\"deadline\"]")
         if let explanation {
             append(explanation, features: query.user.features, to: &writer)
         }
         writer.append("}")
+        guard query.format == .binary else { return nil }
+        // Blanks, so that whoever maps the reply finds the ids where 64-bit numbers want to be.
+        while (writer.count - start) % 8 != 0 { writer.append(" ") }
+        let headByteCount = writer.count - start
+        appendBinary(rows, scores, to: &writer)
+        return headByteCount
     }
 
     private func append(

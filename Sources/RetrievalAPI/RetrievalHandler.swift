@@ -60,7 +60,7 @@ public final class RetrievalHandler {
             throw Problem(.unknownPath, exchange.path.string)
         }
         try exchange.requireMethod(route.methods)
-        try exchange.requireAcceptsJSON()
+        try exchange.requireAccepts(route.replyType)
         if route.methods == .post { try exchange.requireJSONBody() }
         switch route {
         case .retrieve: try retrieve(exchange)
@@ -82,14 +82,18 @@ public final class RetrievalHandler {
         } catch {
             throw Problem(error)
         }
+        try requireReplyType(exchange)
         let decoded = Instant.now
+        let deadline = retrieval.timeoutMillis.map { Instant(nanoseconds: exchange.arrivedBy()).advanced(byMillis: $0) }
         do throws(RetrievalError) {
             try retriever.requireSpace(retrieval.requiredSpaceID)
+            // Nobody waits for this answer any more; those behind it wait for the worker.
+            if let deadline, decoded >= deadline { throw RetrievalError.deadlineExceeded }
             let context = try retriever.enrich(retrieval.user)
             let enriched = Instant.now
             let embedding = try retriever.embed(retrieval.user, context, strict: retrieval.strict)
             let embedded = Instant.now
-            let hits = try retriever.search(embedding, retrieval)
+            let hits = try retriever.search(embedding, retrieval, deadline: deadline?.nanoseconds)
             let searched = Instant.now
             guard hits.scores.allSatisfy(\.isFinite) else { throw RetrievalError.embeddingNotFinite }
 
@@ -102,11 +106,26 @@ public final class RetrievalHandler {
                 explained.searchMicros = searched.micros(since: embedded)
                 explanation = explained
             }
-            encoder.encodeRetrieve(
+            let headByteCount = encoder.encodeRetrieve(
                 retrieval, rows: hits.rows, scores: hits.scores, isColdStart: context.isColdStart,
-                explanation: explanation, to: &exchange.reply)
+                isComplete: hits.isComplete, explanation: explanation, to: &exchange.reply)
+            if let headByteCount {
+                exchange.contentType = "application/octet-stream"
+                exchange.setHeader("Inference-Header-Content-Length", headByteCount)
+            }
         } catch {
             throw Problem(error, user: retrieval.user, snapshot: snapshot)
+        }
+    }
+
+    /// What `format` asks for must be what Accept allows and the snapshot's ids fit.
+    private func requireReplyType(_ exchange: Exchange) throws(Problem) {
+        guard retrieval.format == .binary else { return try exchange.requireAccepts(.json) }
+        try exchange.requireAccepts(.octets)
+        if case .texts = snapshot.items.ids {
+            throw Problem(
+                .textIDs, "format \"binary\" needs a catalogue whose ids are numbers; take rows or columns",
+                field: "/format")
         }
     }
 
@@ -204,9 +223,15 @@ extension Exchange {
         }
     }
 
-    func requireAcceptsJSON() throws(Problem) {
-        guard let accept = header("Accept"), !MediaType.acceptsJSON(accept) else { return }
-        throw Problem(.notAcceptable, "Accept excludes application/json")
+    func requireAccepts(_ type: Route.ReplyType) throws(Problem) {
+        guard let accept = header("Accept") else { return }
+        let isAccepted =
+            switch type {
+            case .json: MediaType.acceptsJSON(accept)
+            case .octets: MediaType.acceptsOctets(accept)
+            case .either: MediaType.acceptsJSON(accept) || MediaType.acceptsOctets(accept)
+            }
+        guard isAccepted else { throw Problem(.notAcceptable, "Accept excludes \(type.rawValue)") }
     }
 
     /// A body without a Content-Type is taken for JSON.

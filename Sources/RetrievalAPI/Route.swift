@@ -50,6 +50,19 @@ public enum Route {
         case post = "POST"
     }
 
+    /// The media type of a route's replies; problems are JSON always.
+    public enum ReplyType: String, Sendable {
+        case json = "application/json"
+        case octets = "application/octet-stream"
+        /// The request's body decides.
+        case either = "application/json and application/octet-stream"
+    }
+
+    /// The media type of its replies.
+    public var replyType: ReplyType {
+        if case .retrieve = self { .either } else { .json }
+    }
+
     /// The methods it takes.
     public var methods: Methods {
         switch self {

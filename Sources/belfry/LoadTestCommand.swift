@@ -78,7 +78,7 @@ struct LoadTestRun: AsyncParsableCommand {
     var ef: String?
     @Option(help: "Sets 'search.nprobe' of every request.")
     var nprobe: String?
-    @Option(help: "Sets 'format' of every request: rows or columns.")
+    @Option(help: "Sets 'format' of every request: rows, columns or binary.")
     var format: String?
 
     @Option(help: "The share of replies that is checked. (default: 1%)")

@@ -75,7 +75,9 @@ struct LoadTestSettings {
         }
         overrides.ef = try settings.integer("ef", in: 1...1_000_000)
         overrides.nprobe = try settings.integer("nprobe", in: 1...1_000_000)
-        overrides.format = try settings.text("format")
+        overrides.format = try settings.value("format", expected: "rows, columns or binary") {
+            ["rows", "columns", "binary"].contains($0) ? $0 : nil
+        }
 
         var options = LoadTestOptions(target: target, method: method, source: source)
         options.overrides = overrides

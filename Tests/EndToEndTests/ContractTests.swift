@@ -55,6 +55,31 @@ import Testing
             ])
     }
 
+    @Test func binaryRepliesHoldTheSameItems() throws {
+        let columns = try retrieve(#"{"user":{"id":"u1"},"k":40,"format":"columns"}"#)
+        let reply = try daemon.post("/v1/retrieve", #"{"user":{"id":"u1"},"k":40,"format":"binary"}"#)
+        #expect(reply.status == 200 && reply.headers["content-type"] == "application/octet-stream")
+        let headCount = try #require(reply.headers["inference-header-content-length"].flatMap { Int($0) })
+        let head = try JSONSerialization.jsonObject(with: reply.body.prefix(headCount)) as? Object
+        #expect(head.map { Set($0.keys) } == ["snapshot", "cold_start", "degraded"])
+        #expect(reply.body.count == headCount + 40 * 12)
+        let foundIDs = (0..<40).map { rank in
+            (0..<8).reduce(UInt64(0)) { $0 | UInt64(reply.body[headCount + 8 * rank + $1]) << UInt64(8 * $1) }
+        }
+        #expect(foundIDs.map(String.init) == ids(columns))
+        let foundScores = (0..<40).map { rank in
+            (0..<4).reduce(UInt32(0)) { $0 | UInt32(reply.body[headCount + 320 + 4 * rank + $1]) << UInt32(8 * $1) }
+        }
+        #expect(foundScores == scores(columns).map { Float($0).bitPattern })
+    }
+
+    @Test func timeIsLimitedOnRequest() throws {
+        let late = try daemon.post("/v1/retrieve", #"{"user":{"id":"u1"},"timeout_ms":0.000001}"#)
+        #expect(late.status == 504 && late.problem == "deadline-exceeded")
+        let inTime = try retrieve(#"{"user":{"id":"u1"},"k":5,"timeout_ms":30000}"#)
+        #expect(ids(inTime).count == 5 && (inTime["degraded"] as? [String]) == [])
+    }
+
     @Test func theRequestIDIsRepeatedOnlyIfGiven() throws {
         for id in ["r-7", "", "\"\\\n\u{0}é😀", String(repeating: "x", count: 256)] {
             let text = String(decoding: try JSONSerialization.data(withJSONObject: [id]), as: UTF8.self)
@@ -154,8 +179,8 @@ import Testing
         let faults = [
             (#"{"user":{},"nobody":1}"#, "/nobody"), (#"{"user":{"features":{"age":"x"}}}"#, "/user/features/age"),
             (#"{"user":{},"k":0}"#, "/k"), (#"{"user":{},"search":{"nprobe":3}}"#, "/search/nprobe"),
-            (#"{"user":{},"exclude":["a",true]}"#, "/exclude/1"), (#"{"user":{},"timeout_ms":20}"#, "/timeout_ms"),
-            (#"{"user":{},"a/b~c":1}"#, "/a~1b~0c"), (#"{"user":{},"format":"binary"}"#, "/format"), ("{}", "/user"),
+            (#"{"user":{},"exclude":["a",true]}"#, "/exclude/1"), (#"{"user":{},"timeout_ms":0}"#, "/timeout_ms"),
+            (#"{"user":{},"a/b~c":1}"#, "/a~1b~0c"), (#"{"user":{},"format":"xml"}"#, "/format"), ("{}", "/user"),
         ]
         for (body, field) in faults {
             let reply = try daemon.post("/v1/retrieve", body)

@@ -32,7 +32,7 @@ enum HostileFields {
             (#"{"user":{},"filter":{"allow":{"country":VALUE}}}"#, [.array]),
             (#"{"user":{},"filter":{"deny":{"country":VALUE}}}"#, [.array]),
             (#"{"user":{},"filter":{"numeric":{"age":VALUE}}}"#, [.object]),
-            (#"{"user":{},"timeout_ms":VALUE}"#, [.integer]), (#"{"user":{},"return":VALUE}"#, [.array]),
+            (#"{"user":{},"timeout_ms":VALUE}"#, [.integer, .number]), (#"{"user":{},"return":VALUE}"#, [.array]),
             (#"{"user":{},"return":["a",VALUE]}"#, [.string]),
         ]
         let embed: [(body: String, takes: [Kind])] = [
@@ -79,7 +79,7 @@ enum HostileFields {
             #"{"user":{},"k\u0000":1}"#, #"{"user":{},"__proto__":{}}"#, #"{"user":{"nmae":1}}"#, #"{"user":{"k":1}}"#,
             #"{"user":{},"search":{"efs":1}}"#, #"{"user":{},"filter":{"permit":{}}}"#, #"{"user":{},"items":[]}"#,
             #"{"user":{},"requests":[]}"#, #"{"nobody":1}"#, #"{"user":{},"k":0,"nobody":1}"#,
-            #"{"user":{},"timeout_ms":5,"nobody":1}"#, #"{"user":{},"if_space_id":"no","nobody":1}"#,
+            #"{"user":{},"timeout_ms":0,"nobody":1}"#, #"{"user":{},"if_space_id":"no","nobody":1}"#,
         ].map { HostileCase($0, .problem(400, "unknown-field")) }
         + [
             HostileCase("/v1/embed", #"{"user":{},"k":1}"#, .problem(400, "unknown-field")),
@@ -94,8 +94,7 @@ enum HostileFields {
     private static let unbuilt: [HostileCase] = [
         #"{"user":{},"filter":{}}"#, #"{"user":{},"filter":{"allow":{"country":["US"]}}}"#,
         #"{"user":{},"filter":{"allow":{"country":[]}}}"#, #"{"user":{},"filter":{"numeric":{"age_min":{"lte":30}}}}"#,
-        #"{"user":{},"timeout_ms":20}"#, #"{"user":{},"return":["advertiser"]}"#, #"{"user":{},"return":[]}"#,
-        #"{"user":{},"format":"binary"}"#,
+        #"{"user":{},"return":["advertiser"]}"#, #"{"user":{},"return":[]}"#,
     ].map { HostileCase($0, .problem(501, "not-built")) }
 
     private static let ranges: [HostileCase] = {
@@ -129,11 +128,17 @@ enum HostileFields {
             HostileCase(#"{"user":{},"model":""}"#, .problem(404, "unknown-model")),
             HostileCase(#"{"user":{},"format":"xml"}"#, .problem(422, "unknown-format")),
             HostileCase(#"{"user":{},"format":"Rows"}"#, .problem(422, "unknown-format")),
+            HostileCase(#"{"user":{},"format":"BINARY"}"#, .problem(422, "unknown-format")),
+            HostileCase(#"{"user":{},"timeout_ms":60000}"#, .answered),
+            HostileCase(#"{"user":{},"timeout_ms":1e-320}"#, .problem(504, "deadline-exceeded")),
             HostileCase(#"{"user":{},"if_space_id":"other"}"#, .problem(409, "space-mismatch")),
             HostileCase(#"{"user":{},"if_space_id":""}"#, .problem(409, "space-mismatch")),
             HostileCase("/v1/embed", #"{"user":{},"if_space_id":"other"}"#, .problem(409, "space-mismatch")),
             HostileCase("/v1/score", #"{"user":{},"items":[],"if_space_id":"other"}"#, .problem(409, "space-mismatch")),
         ]
+        cases += ["0", "-0.0", "-1", "60001", "60000.5", "1e308", "1e-400", "18446744073709551615"].map {
+            HostileCase(#"{"user":{},"timeout_ms":\#($0)}"#, .problem(422, "out-of-range"))
+        }
         return cases
     }()
 

@@ -19,7 +19,10 @@ import Testing
         for (index, request) in requests.enumerated() {
             let reply = try daemon.post("/v1/retrieve", request.body)
             #expect(reply.status == 200, "\(request.body): \(String(decoding: reply.body, as: UTF8.self))")
-            kept.append(.init(outcome: index, request: index, body: Array(reply.body)))
+            kept.append(
+                .init(
+                    outcome: index, request: index, body: Array(reply.body),
+                    jsonByteCount: reply.headers["inference-header-content-length"].flatMap { Int($0) }))
         }
         return kept
     }
@@ -55,6 +58,25 @@ import Testing
             kept: try replies(exact, daemon), requests: exact, limit: 40, seed: 1, repeatExactly: exactly)
         #expect(perfect.requests == 40)
         #expect(perfect.estimates.allSatisfy { $0.mean == 1 })
+
+        // Binary replies say the same, where there are any.
+        guard schemaHasNumbers(directory) else { return }
+        let binary = try drawn.prefix(40).map { try $0.overriding(.init(exact: true, format: "binary")) }
+        let binaryReplies = try replies(binary, daemon)
+        #expect(binaryReplies.allSatisfy { $0.jsonByteCount != nil })
+        let checked = ReplyChecks(catalogues: [try ItemCatalogue(directory: directory)])
+            .check(binaryReplies, requests: binary, share: 1)
+        #expect(checked.faults == [:], "\(checked.examples)")
+        let same = Recall.measure(kept: binaryReplies, requests: binary, limit: 40, seed: 1, repeatExactly: exactly)
+        #expect(same.requests == 40 && same.estimates.allSatisfy { $0.mean == 1 })
+        for (one, other) in zip(try replies(exact, daemon), binaryReplies) {
+            #expect(try RetrieveReply(one).scores == RetrieveReply(other).scores)
+        }
+    }
+
+    private func schemaHasNumbers(_ directory: String) -> Bool {
+        let manifest = try? String(contentsOfFile: "\(directory)/manifest.json", encoding: .utf8)
+        return manifest?.contains(/"item_id_type": ?"u64"/) == true
     }
 
     /// Schemas at the edge of what the daemon takes: users that are numbers, boundaries and transforms that leave float32.

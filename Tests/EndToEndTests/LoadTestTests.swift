@@ -61,6 +61,25 @@ import Testing
         #expect(daemon.terminate() == 0)
     }
 
+    @Test func binaryRepliesAreChecked() throws {
+        let snapshot = try Fixtures.path("cs3-one-cycle")
+        let daemon = try Daemon(snapshot: snapshot)
+        let directory = try TemporaryDirectory()
+        let run = try load(
+            daemon.port,
+            [
+                "--snapshot", snapshot, "--rate", "200", "--duration", "2s", "--warmup", "0s", "--validate", "100%",
+                "--format", "binary", "--threshold", "errors<=0%", "--threshold", "invalid<=0%", "--threshold",
+                "recall@100>=0.9", "--json", directory.file("r.json"),
+            ])
+        #expect(run.status == 0, "\(run)")
+        let report = try json(directory.file("r.json"))
+        let validation = try #require(report["validation"] as? [String: Any])
+        #expect(validation["checked"] as? Int == report["requests"] as? Int && validation["invalid"] as? Int == 0)
+        #expect(report["degraded"] as? Int == 0)
+        #expect((report["snapshots"] as? [[String: Any]])?.map { $0["id"] as? String } == ["cs3-one-cycle"])
+    }
+
     @Test func aThresholdThatDoesNotHoldIsNamedAndExits99() throws {
         let server = try InjectedServer()
         server.start()
@@ -171,6 +190,7 @@ import Testing
             (["--target", "http://127.0.0.1:1", "--method", "GET", "--rate", "1", "--find-max"], "thresholds"),
             (["--target", "http://127.0.0.1:1", "--method", "GET", "--rate", "1", "--arrival", "normal"], "poisson"),
             (["--target", "http://127.0.0.1:1", "--method", "GET", "--rate", "1", "--threads", "20"], "connections"),
+            (["--target", "http://127.0.0.1:1", "--snapshot", Self.demo, "--format", "xml"], "binary"),
             (
                 [
                     "--target", "http://127.0.0.1:1", "--snapshot", Self.demo, "--rate", "1", "--k", "10",

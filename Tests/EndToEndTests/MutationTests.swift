@@ -5,7 +5,7 @@ import Testing
 /// Valid requests, damaged at random from a seed, over connections that stay open.
 @Suite struct MutationTests {
     private static let paths = ["/v1/retrieve", "/v1/embed", "/v1/score"]
-    private static let statuses: Set = [200, 400, 404, 409, 413, 415, 422, 501]
+    private static let statuses: Set = [200, 400, 404, 409, 413, 415, 422, 501, 504]
     private static let fragments = [
         "null", "true", "-1", "0", "1e999", "18446744073709551615", "\"\"", "[]", "{}", "[[[[", "\"\\ud800\"", "\u{0}",
         "\"user\":{},", "\"k\":1,", "\"exclude\":[1,\"2\"],", "\"strict\":true,", "\"explain\":true,",

@@ -184,6 +184,30 @@ import Testing
         #expect(old > 80_000_000)
     }
 
+    /// While the only worker sleeps for 300 ms, another request waits in the kernel, which tells how long to a tick or two.
+    @Test func countsWhatARequestWaitedInTheKernel() throws {
+        func now() -> UInt64 {
+            var time = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &time)
+            return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+        }
+        let busy = try server.client()
+        let waiting = try server.client()
+        #expect(try waiting.exchange(get("/info")).status == 200)
+        try busy.send(get("/slow"))
+        usleep(30_000)
+        let before = now()
+        try waiting.send(get("/arrived"))
+        let sent = now()
+        let arrivedBy = try #require(UInt64(try waiting.receive().text))
+        #expect(arrivedBy >= before)
+        // A tick is 10 ms at most, and two of them are not known.
+        #expect(
+            arrivedBy < sent + 30_000_000,
+            "known to have arrived \((arrivedBy - sent) / 1_000_000) ms after it was sent")
+        #expect(try busy.receive().text == "slow")
+    }
+
     @Test func answersAClientThatHasFinishedSending() throws {
         let client = try server.client()
         try client.send(get("/info"))

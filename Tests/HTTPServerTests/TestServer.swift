@@ -61,6 +61,10 @@ final class TestServer {
             clock_gettime(CLOCK_MONOTONIC, &now)
             let nanoseconds = UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
             exchange.reply.append(text: "\(nanoseconds - exchange.receivedAt)")
+        case Text("/arrived"):
+            let arrivedBy = exchange.arrivedBy()
+            precondition(arrivedBy <= exchange.receivedAt)
+            exchange.reply.append(text: "\(arrivedBy)")
         case Text("/slower"):
             sleep(3)
             exchange.reply.append("slower")

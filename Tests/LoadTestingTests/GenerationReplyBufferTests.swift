@@ -54,6 +54,21 @@ extension GenerationTests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n1;name=value\r\nl\r\n0A\r\no, world!\n\r\n"
             + "0\r\n\r\n"
 
+        @Test func theLengthOfABinaryRepliesJSONIsRead() {
+            let wire = Wire()
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
+            #expect(wire.feed(head + "Inference-Header-Content-Length: 3\r\n\r\nhello") == .whole)
+            #expect(wire.buffer.jsonByteCount == 3)
+            wire.clear()
+            #expect(wire.feed(head + "\r\nhello") == .whole)
+            #expect(wire.buffer.jsonByteCount == nil)
+            wire.clear()
+            #expect(wire.feed(head + "inference-header-content-length:0\r\n\r\nhello") == .whole)
+            #expect(wire.buffer.jsonByteCount == 0)
+            wire.clear()
+            #expect(wire.feed(head + "Inference-Header-Content-Length: three\r\n\r\nhello") == .malformed)
+        }
+
         @Test func aReplyIsWholeAtItsLastByteAndNotBefore() {
             let wire = Wire()
             for (text, body) in [

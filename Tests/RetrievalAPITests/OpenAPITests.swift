@@ -51,6 +51,9 @@ import Testing
         #expect(try k.member("default").integer() == RetrievalQuery().k)
         let exclude = try schemas.member("Retrieve").member("properties").member("exclude")
         #expect(try exclude.member("maxItems").integer() == 10_000)
+        let timeout = try schemas.member("Retrieve").member("properties").member("timeout_ms")
+        #expect(try timeout.member("maximum").integer() == 60_000)
+        #expect(try timeout.member("exclusiveMinimum").integer() == 0)
     }
 
     @Test func everyReferenceLeadsSomewhere() throws {

@@ -13,7 +13,7 @@ import Towers
              "user": {"id": "u42", "features": {"age": 3, "recent_items": ["i9", "i7"], "name": "x\"é"}},
              "context": {"hour": 13, "slot": "feed", "ratio": 0.5, "delta": -2, "on": true, "none": null},
              "k": 250, "exclude": ["i1", 18446744073709551615], "search": {"ef": 200, "nprobe": 8, "exact": true},
-             "if_space_id": "space-1", "format": "columns", "strict": true, "explain": true}
+             "if_space_id": "space-1", "format": "columns", "strict": true, "explain": true, "timeout_ms": 20}
             """#
         ) { query in
             #expect(query.requestID?.string == "r-7")
@@ -29,7 +29,7 @@ import Towers
             #expect(query.exclude.map(\.shown) == ["\"i1\"", "18446744073709551615"])
             #expect(query.ef == 200 && query.nprobe == 8 && query.exact)
             #expect(query.requiredSpaceID?.string == "space-1")
-            #expect(query.format == .columns && query.strict && query.explain)
+            #expect(query.format == .columns && query.strict && query.explain && query.timeoutMillis == 20)
         }
     }
 
@@ -39,6 +39,15 @@ import Towers
             #expect(query.user.id == nil && query.user.features.entries.isEmpty)
             #expect(query.k == 100 && query.exclude.isEmpty && query.ef == nil && query.nprobe == nil)
             #expect(query.format == .rows && !query.exact && !query.strict && !query.explain)
+            #expect(query.timeoutMillis == nil)
+        }
+    }
+
+    @Test(arguments: [("1", 1), ("0.25", 0.25), ("2.5", 2.5), ("60000", 60_000), ("1e1", 10), ("1e-300", 1e-300)])
+    func readsTimeouts(text: String, millis: Double) throws {
+        try retrieve(#"{"user":{},"timeout_ms":\#(text),"format":"binary"}"#) { query in
+            #expect(query.timeoutMillis == millis)
+            #expect(query.format == .binary)
         }
     }
 
@@ -47,7 +56,8 @@ import Towers
         var query = RetrievalQuery()
         let full = Body(
             #"{"request_id":"r","user":{"id":1,"features":{"a":[1,2]}},"context":{"b":2},"k":7,"exclude":["x"],"#
-                + #""search":{"ef":9},"format":"columns","strict":true,"explain":true,"if_space_id":"s"}"#)
+                + #""search":{"ef":9},"format":"binary","strict":true,"explain":true,"if_space_id":"s","timeout_ms":3}"#
+        )
         try full.lend { try decoder.decodeRetrieve($0, into: &query) }
         #expect(query.k == 7 && query.exclude.count == 1)
         // An error in between must not leave anything behind either.
@@ -58,6 +68,7 @@ import Towers
         #expect(query.requestID == nil && query.user.id == nil && query.requiredSpaceID == nil && query.ef == nil)
         #expect(query.user.features.entries.isEmpty && query.user.features.values.isEmpty)
         #expect(query.k == 100 && query.exclude.isEmpty && !query.strict && !query.explain && query.format == .rows)
+        #expect(query.timeoutMillis == nil)
     }
 
     @Test func keepsFeatureValuesAsTheyAre() throws {
@@ -100,8 +111,9 @@ import Towers
             (#"{"user":{},"filter":{"allow":[]}}"#, "/filter/allow", .object, .array),
             (#"{"user":{},"filter":{"deny":{"a":"x"}}}"#, "/filter/deny/a", .array, .string),
             (#"{"user":{},"filter":{"numeric":{"a":3}}}"#, "/filter/numeric/a", .object, .integer),
-            (#"{"user":{},"timeout_ms":"20"}"#, "/timeout_ms", .integer, .string),
-            (#"{"user":{},"timeout_ms":2.5}"#, "/timeout_ms", .integer, .number),
+            (#"{"user":{},"timeout_ms":"20"}"#, "/timeout_ms", .number, .string),
+            (#"{"user":{},"timeout_ms":null}"#, "/timeout_ms", .number, .null),
+            (#"{"user":{},"timeout_ms":[5]}"#, "/timeout_ms", .number, .array),
             (#"{"user":{},"return":"x"}"#, "/return", .array, .string),
             (#"{"user":{},"return":[1]}"#, "/return/0", .string, .integer),
             ("[]", "", .object, .array), ("17", "", .object, .integer),
@@ -121,10 +133,14 @@ import Towers
             (#"{"user":{},"search":{"nprobe":0}}"#, .outOfRange(field: "/search/nprobe", bounds: Limits.nprobe)),
             (#"{"user":{},"search":{"nprobe":65537}}"#, .outOfRange(field: "/search/nprobe", bounds: Limits.nprobe)),
             (#"{"user":{},"format":"xml"}"#, .unknownFormat(field: "/format")),
-            (#"{"user":{},"format":"binary"}"#, .notBuilt(field: "/format")),
+            (#"{"user":{},"format":"Binary"}"#, .unknownFormat(field: "/format")),
             (#"{"user":{},"filter":{"allow":{"country":["US"]}}}"#, .notBuilt(field: "/filter")),
             (#"{"user":{},"filter":{}}"#, .notBuilt(field: "/filter")),
-            (#"{"user":{},"timeout_ms":20}"#, .notBuilt(field: "/timeout_ms")),
+            (#"{"user":{},"timeout_ms":0}"#, .notWithin(field: "/timeout_ms", maximum: 60_000)),
+            (#"{"user":{},"timeout_ms":-0.0}"#, .notWithin(field: "/timeout_ms", maximum: 60_000)),
+            (#"{"user":{},"timeout_ms":-5}"#, .notWithin(field: "/timeout_ms", maximum: 60_000)),
+            (#"{"user":{},"timeout_ms":60000.001}"#, .notWithin(field: "/timeout_ms", maximum: 60_000)),
+            (#"{"user":{},"timeout_ms":18446744073709551615}"#, .notWithin(field: "/timeout_ms", maximum: 60_000)),
             (#"{"user":{},"return":["advertiser"]}"#, .notBuilt(field: "/return")),
             (#"{"user":{},"model":"other"}"#, .unknownModel(field: "/model")),
             (#"{"user":{"id":""}}"#, .textLength(field: "/user/id", bounds: 1...256)),
@@ -173,7 +189,7 @@ import Towers
         #expect(try refusal(#"{"k":0,"user":{},"bogus":1}"#) == .unknownField(field: "/bogus"))
         #expect(
             try refusal(#"{"filter":{},"timeout_ms":"x","user":{}}"#)
-                == .wrongType(field: "/timeout_ms", expected: .integer, got: .string))
+                == .wrongType(field: "/timeout_ms", expected: .number, got: .string))
         #expect(try refusal(#"{"model":"other","k":0}"#) == .missingField(field: "/user"))
         #expect(try refusal(#"{"model":"other","k":0,"user":{}}"#) == .unknownModel(field: "/model"))
     }

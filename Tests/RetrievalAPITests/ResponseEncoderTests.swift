@@ -1,3 +1,4 @@
+import Foundation
 import Identifiers
 import JSON
 import Memory
@@ -21,14 +22,16 @@ import Towers
         return writer.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
     }
 
+    @discardableResult
     func encode(
-        _ query: RetrievalQuery, rows: [UInt32], _ scores: [Float], isColdStart: Bool,
+        _ query: RetrievalQuery, rows: [UInt32], _ scores: [Float], isColdStart: Bool, isComplete: Bool = true,
         explanation: ResponseEncoder.Explanation? = nil, _ encoder: ResponseEncoder, _ writer: inout ByteWriter
-    ) {
+    ) -> Int? {
         rows.withUnsafeBufferPointer { rows in
             scores.withUnsafeBufferPointer { scores in
                 encoder.encodeRetrieve(
-                    query, rows: rows, scores: scores, isColdStart: isColdStart, explanation: explanation, to: &writer)
+                    query, rows: rows, scores: scores, isColdStart: isColdStart, isComplete: isComplete,
+                    explanation: explanation, to: &writer)
             }
         }
     }
@@ -69,6 +72,15 @@ import Towers
         #expect(text() == #"{\#(snapshot),"items":[],"cold_start":false,"degraded":[]}"#)
         query.format = .columns
         #expect(text() == #"{\#(snapshot),"ids":[],"scores":[],"cold_start":false,"degraded":[]}"#)
+    }
+
+    @Test func saysThatTheDeadlineEndedTheSearch() throws {
+        let encoder = try encoder()
+        let text = written {
+            encode(RetrievalQuery(), rows: [1], [0.5], isColdStart: false, isComplete: false, encoder, &$0)
+        }
+        #expect(
+            text == #"{\#(snapshot),"items":[{"id":"é","score":0.5}],"cold_start":false,"degraded":["deadline"]}"#)
     }
 
     @Test func explains() throws {
@@ -129,6 +141,42 @@ import Towers
             text
                 == #"{\#(snapshot),"ids":["i\"1","18446744073709551615","x"],"scores":[0.8123,null,-2],"cold_start":true}"#
         )
+    }
+
+    /// Rows of numbers take another way than rows of texts.
+    @Test func writesRowsOfNumbers() throws {
+        let items = try NumberedItems(count: 3)
+        let encoder = ResponseEncoder(snapshotID: "s", spaceID: "t", itemIDs: items.table)
+        var query = RetrievalQuery()
+        func text(_ rows: [UInt32], _ scores: [Float]) -> String {
+            written { encode(query, rows: rows, scores, isColdStart: false, encoder, &$0) }
+        }
+        #expect(
+            text([2, 0], [0.25, -1]).contains(#","items":[{"id":"1002","score":0.25},{"id":"1000","score":-1}],"cold"#))
+        #expect(text([], []).contains(#","items":[],"cold"#))
+        query.format = .columns
+        #expect(text([], []).contains(#","ids":[],"scores":[],"cold"#))
+    }
+
+    @Test func writesBinary() throws {
+        let items = try NumberedItems(count: 300)
+        let encoder = ResponseEncoder(snapshotID: "s", spaceID: "t", itemIDs: items.table)
+        var query = RetrievalQuery()
+        query.format = .binary
+        var writer = ByteWriter(capacity: 64)
+        let headByteCount = encode(query, rows: [299, 0], [1, -0.5], isColdStart: false, encoder, &writer)
+        let head =
+            #"{"snapshot":{"model":"default","id":"s","space_id":"t"},"cold_start":false,"degraded":[]}"#
+        #expect(headByteCount == (head.utf8.count + 7) / 8 * 8)
+        let bytes = writer.withUnsafeBytes { Array($0) }
+        #expect(
+            String(decoding: bytes.prefix(headByteCount ?? 0), as: UTF8.self).trimmingCharacters(in: .whitespaces)
+                == head)
+        // 1299 is 0x513; 1.0 is 0x3f800000, -0.5 is 0xbf000000.
+        #expect(
+            Array(bytes.dropFirst(headByteCount ?? 0)) == [
+                0x13, 0x05, 0, 0, 0, 0, 0, 0, 0xe8, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xbf,
+            ])
     }
 
     @Test func idsOfNumbersAreStrings() throws {

@@ -187,9 +187,8 @@ import Towers
                 "422 unknown-feature /context/a~1b"
             ),
             ("/v1/retrieve", #"{"user":{},"filter":{}}"#, "501 not-built /filter"),
-            ("/v1/retrieve", #"{"user":{},"timeout_ms":5}"#, "501 not-built /timeout_ms"),
+            ("/v1/retrieve", #"{"user":{},"timeout_ms":0}"#, "422 out-of-range /timeout_ms"),
             ("/v1/retrieve", #"{"user":{},"return":[]}"#, "501 not-built /return"),
-            ("/v1/retrieve", #"{"user":{},"format":"binary"}"#, "501 not-built /format"),
         ])
     func refusesWhatABodySays(path: String, body: String, expected: String) throws {
         #expect(try serving.post(path, body).problem() == expected)

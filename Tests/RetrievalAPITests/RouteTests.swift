@@ -61,5 +61,14 @@ import Testing
         ])
     func readsAccept(accept: String, accepts: Bool) {
         #expect(with(accept, MediaType.acceptsJSON) == accepts, "\(accept)")
+        let octets = accept.replacing("json", with: "octet-stream").replacing("JSON", with: "Octet-Stream")
+        #expect(with(octets, MediaType.acceptsOctets) == accepts, "\(octets)")
+    }
+
+    @Test func tellsMediaTypesApart() {
+        #expect(!with("application/octet-stream", MediaType.acceptsJSON))
+        #expect(!with("application/json", MediaType.acceptsOctets))
+        #expect(with("application/json, application/octet-stream", MediaType.acceptsOctets))
+        #expect(!with("application/octet-stream;q=0, */*", MediaType.acceptsOctets))
     }
 }

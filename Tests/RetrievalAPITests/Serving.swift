@@ -58,6 +58,11 @@ final class Serving {
         }
     }
 
+    /// Opens a connection.
+    func connect() throws -> Connection {
+        try Connection(port: UInt16(server.boundAddress!.port!), timeout: 10)
+    }
+
     /// Sends a request and holds path, method, status and the reply's shape to openapi.json.
     func send(
         _ method: String, _ path: String, _ body: String? = nil, headers: [String: String] = [:]
@@ -68,9 +73,15 @@ final class Serving {
         let connection = try Connection(port: UInt16(server.boundAddress!.port!), timeout: 10)
         connection.write(Data((head + "\r\n" + (body ?? "")).utf8))
         let reply = try connection.readReply()
-        let root = try reply.body.isEmpty ? nil : JSONDocument(Array(reply.body)).root
-        if let root { try Documented.check(method, path, reply.status, root) }
-        return Reply(status: reply.status, headers: reply.headers, root: root)
+        let mediaType = reply.headers["content-type"] ?? ""
+        // Of a binary reply the JSON is at the beginning.
+        let jsonByteCount =
+            mediaType == "application/octet-stream"
+            ? try #require(reply.headers["inference-header-content-length"].flatMap { Int($0) }) : reply.body.count
+        let root = try jsonByteCount == 0 ? nil : JSONDocument(Array(reply.body.prefix(jsonByteCount))).root
+        if let root { try Documented.check(method, path, reply.status, root, mediaType: mediaType) }
+        return Reply(
+            status: reply.status, headers: reply.headers, root: root, rest: Array(reply.body.dropFirst(jsonByteCount)))
     }
 
     func post(_ path: String, _ body: String, headers: [String: String] = [:]) throws -> Reply {
@@ -86,6 +97,8 @@ final class Serving {
         let headers: [String: String]
         /// Nil without a body.
         let root: JSONNode?
+        /// What follows the JSON of a binary reply.
+        let rest: [UInt8]
 
         func member(_ name: String) throws -> JSONNode {
             try #require(root).member(name)
@@ -116,7 +129,9 @@ final class Serving {
 /// openapi.json, read as a client would.
 enum Documented {
     /// That the reply's operation, status and shape are documented.
-    static func check(_ method: String, _ path: String, _ status: Int, _ reply: JSONNode) throws {
+    static func check(
+        _ method: String, _ path: String, _ status: Int, _ reply: JSONNode, mediaType: String
+    ) throws {
         let document = try JSONDocument(OpenAPI.document).root
         let plain = String(path.prefix { $0 != "?" })
         let isItem = plain.hasPrefix("/v1/items/") && !plain.dropFirst(10).isEmpty && !plain.dropFirst(10).contains("/")
@@ -134,9 +149,18 @@ enum Documented {
             return
         }
         response = try resolved(response, in: document)
-        let content = try response.member("content").members()[0]
-        #expect(content.name == (status == 200 ? "application/json" : "application/problem+json"))
-        let faults = try faults(of: reply, by: content.node.member("schema"), in: document)
+        let contents = try response.member("content").members()
+        guard let content = contents.first(where: { $0.name == mediaType }) else {
+            Issue.record("\(method) \(path) answers \(status) with \(mediaType), which is not documented")
+            return
+        }
+        #expect((status == 200) != (mediaType == "application/problem+json"))
+        var schema = try content.node.member("schema")
+        if mediaType == "application/octet-stream" {
+            #expect(try response.member("headers").optionalMember("Inference-Header-Content-Length") != nil)
+            schema = try document.member("components").member("schemas").member("RetrieveHead")
+        }
+        let faults = try faults(of: reply, by: schema, in: document)
         #expect(faults.isEmpty, "\(method) \(path): \(faults)")
         if status != 200 {
             let type = try reply.member("type").string()

@@ -6,15 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "numbers.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 // Bytes that must be readable behind the text handed to cjson_parser_parse. Their content does not matter.
 #define CJSON_PADDING 64
-
-// Bytes that hold any number the functions below write.
-#define CJSON_NUMBER_SPACE 32
 
 #define CJSON_UNKNOWN_OFFSET -1
 
@@ -60,13 +59,6 @@ void cjson_parser_free(cjson_parser *_Nullable parser);
 cjson_code cjson_parser_parse(
     cjson_parser *_Nonnull parser, const uint8_t *_Nullable bytes, size_t count, cjson_document *_Nonnull document,
     int64_t *_Nonnull offset);
-
-// Write at most CJSON_NUMBER_SPACE bytes and return how many. The texts of float and double are the shortest that
-// read back as the same value, -0 included; the value must be finite.
-size_t cjson_write_float(float value, char *_Nonnull out);
-size_t cjson_write_double(double value, char *_Nonnull out);
-size_t cjson_write_int64(int64_t value, char *_Nonnull out);
-size_t cjson_write_uint64(uint64_t value, char *_Nonnull out);
 
 #ifdef __cplusplus
 }

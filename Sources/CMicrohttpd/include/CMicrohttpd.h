@@ -2,6 +2,7 @@
 
 #include <microhttpd.h>
 #include <stddef.h>
+#include <stdint.h>
 
 // What Swift cannot call of libmicrohttpd: its variadic functions. Everything else is called as it is.
 
@@ -25,6 +26,10 @@ struct MHD_Daemon *belfry_http_start(const struct belfry_http_options *options);
 
 /// The connection's socket, or -1.
 int belfry_http_socket(struct MHD_Connection *connection);
+
+/// How long ago bytes last came on a TCP socket, at least, in nanoseconds: what the kernel counts in its ticks, less one
+/// tick. 0 where it does not tell.
+uint64_t belfry_http_silence(int socket);
 
 /// What `connection_changed` stored for the connection, or NULL.
 void *belfry_http_socket_context(struct MHD_Connection *connection);

@@ -35,6 +35,7 @@ final class Generator {
     struct Kept {
         let position: Int
         let body: [UInt8]
+        let jsonByteCount: Int?
     }
 
     private static let retryDelayMin: UInt64 = 10_000_000
@@ -75,6 +76,7 @@ final class Generator {
     private(set) var kept: [Kept] = []
     private(set) var errorBodies: [UInt16: String] = [:]
     private(set) var reconnections = 0
+    private(set) var degradedCount = 0
     private var keptByteCount = 0
 
     /// Opens the connections and waits until all stand.
@@ -480,20 +482,23 @@ final class Generator {
         let isSuccess = status >= 200 && status < 300
         finish(index, isSuccess ? .success : .status, at: now)
         if isSuccess {
-            if keepSample.contains(globalIndex(position)), outcomes[position].scheduled >= warmupEnd {
-                keep(position, body)
+            if outcomes[position].scheduled >= warmupEnd {
+                if DegradedReplies.isDegraded(body) { degradedCount += 1 }
+                if keepSample.contains(globalIndex(position)) {
+                    keep(position, body, connection.pointee.reply.jsonByteCount)
+                }
             }
         } else if errorBodies[status] == nil {
             errorBodies[status] = String(decoding: body.prefix(2000), as: UTF8.self)
         }
     }
 
-    private func keep(_ position: Int, _ body: UnsafeRawBufferPointer) {
+    private func keep(_ position: Int, _ body: UnsafeRawBufferPointer, _ jsonByteCount: Int?) {
         guard kept.count < LoadPlan.keptCountMax / plan.threads,
             keptByteCount + body.count <= LoadPlan.keptBytesMax / plan.threads
         else { return }
         keptByteCount += body.count
-        kept.append(Kept(position: position, body: [UInt8](body)))
+        kept.append(Kept(position: position, body: [UInt8](body), jsonByteCount: jsonByteCount))
     }
 
     @inline(__always)

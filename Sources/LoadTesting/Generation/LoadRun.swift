@@ -100,6 +100,7 @@ public enum LoadRun {
             result.connectionWait.add(generator.connectionWait)
             result.errorBodies.merge(generator.errorBodies) { first, _ in first }
             result.reconnections += generator.reconnections
+            result.degraded += generator.degradedCount
         }
         // In the order they were due. An early end leaves requests that were never sent.
         var order: [(scheduled: UInt64, thread: Int, position: Int)] = []
@@ -122,7 +123,8 @@ public enum LoadRun {
                 result.kept.append(
                     RunResult.KeptReply(
                         outcome: places[thread][kept.position],
-                        request: (kept.position * threads + thread) % plan.requests.count, body: kept.body))
+                        request: (kept.position * threads + thread) % plan.requests.count, body: kept.body,
+                        jsonByteCount: kept.jsonByteCount))
             }
         }
         let successes = result.counted.count { $0.kind == .success }

@@ -29,6 +29,8 @@ struct ReplyBuffer {
     private var bodyEnd = 0  // of a chunked body, the decoded bytes so far; else where the body will end
     private var chunkStart = 0  // the next chunk's size line
     private var framing = Framing.untilClose
+    /// What `Inference-Header-Content-Length` says: a binary reply begins with so many bytes of JSON. Nil without it.
+    private(set) var jsonByteCount: Int?
     /// The HTTP status, once the head is whole.
     private(set) var status: UInt16 = 0
     /// Whether the server closes the connection after this reply.
@@ -143,9 +145,10 @@ struct ReplyBuffer {
         }
     }
 
-    /// Framing and persistence; false if the fields contradict each other.
+    /// Framing, persistence and the length of a binary reply's JSON; false if the fields contradict each other.
     private mutating func readFields(_ headLength: Int) -> Bool {
         framing = .untilClose
+        jsonByteCount = nil
         var hasLength = false
         let bytes = base.assumingMemoryBound(to: UInt8.self)
         guard let statusLineEnd = memchr(base, 10, headLength) else { return false }
@@ -157,27 +160,17 @@ struct ReplyBuffer {
             switch bytes[line] | 0x20 {
             case UInt8(ascii: "c"):
                 if length > 15, strncasecmp(base + line, "content-length:", 15) == 0 {
-                    var value = 0
-                    var digits = 0
-                    var isOver = false
-                    for index in line + 15..<next {
-                        let digit = Int(bytes[index]) - 0x30
-                        if digit >= 0, digit < 10, !isOver {
-                            value = value * 10 + digit
-                            digits += 1
-                            guard value <= Self.bytesMax else { return false }
-                        } else if bytes[index] > 0x20 {
-                            return false
-                        } else {
-                            isOver = digits > 0
-                        }
-                    }
-                    guard digits > 0, !hasLength || bodyEnd == value else { return false }
+                    guard let value = number(line + 15, next), !hasLength || bodyEnd == value else { return false }
                     hasLength = true
                     framing = framing == .chunked ? .chunked : .length
                     bodyEnd = value
                 } else if length > 11, strncasecmp(base + line, "connection:", 11) == 0 {
                     closes = closes ? !has("keep-alive", line + 11, next) : has("close", line + 11, next)
+                }
+            case UInt8(ascii: "i"):
+                if length > 32, strncasecmp(base + line, "inference-header-content-length:", 32) == 0 {
+                    guard let value = number(line + 32, next) else { return false }
+                    jsonByteCount = value
                 }
             case UInt8(ascii: "t"):
                 if length > 18, strncasecmp(base + line, "transfer-encoding:", 18) == 0 {
@@ -189,6 +182,27 @@ struct ReplyBuffer {
             line = next
         }
         return !(hasLength && framing == .chunked)
+    }
+
+    /// The number that a field's value is, nil for anything else or more than a message may have.
+    private func number(_ start: Int, _ end: Int) -> Int? {
+        let bytes = base.assumingMemoryBound(to: UInt8.self)
+        var value = 0
+        var digits = 0
+        var isOver = false
+        for index in start..<end {
+            let digit = Int(bytes[index]) - 0x30
+            if digit >= 0, digit < 10, !isOver {
+                value = value * 10 + digit
+                digits += 1
+                guard value <= Self.bytesMax else { return nil }
+            } else if bytes[index] > 0x20 {
+                return nil
+            } else {
+                isOver = digits > 0
+            }
+        }
+        return digits > 0 ? value : nil
     }
 
     private func has(_ token: StaticString, _ start: Int, _ end: Int) -> Bool {

@@ -51,6 +51,8 @@ public struct RunResult: Sendable {
         public let request: Int
         /// The body as it came.
         public let body: [UInt8]
+        /// How many bytes of JSON a binary reply begins with; nil for a reply that is JSON.
+        public var jsonByteCount: Int?
     }
 
     /// Whether every request was sent at its scheduled instant; false: closed loop.
@@ -87,6 +89,8 @@ public struct RunResult: Sendable {
     public var isCut = false
     /// Connections opened anew after the first ones.
     public var reconnections: Int
+    /// Successes whose reply says that it is degraded, warm-up left out.
+    public var degraded = 0
 
     /// Outcomes that count: those after the warm-up.
     public var counted: ArraySlice<Outcome> {

@@ -33,7 +33,7 @@ public enum Recall {
             let request = requests[reply.request]
             let body = ByteText(request.body)
             if tried.contains(body) { continue }
-            guard let timed = try? RetrieveReply(reply.body) else {
+            guard let timed = try? RetrieveReply(reply) else {
                 skipped["the timed reply is malformed", default: 0] += 1
                 continue
             }

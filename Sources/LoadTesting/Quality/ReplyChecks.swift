@@ -18,7 +18,7 @@ public struct ReplyChecks: Sendable {
     }
 
     /// Checks every kept reply. Kinds of fault beyond those that `ValidationReport.faults` names: `unknown`, an id that is no
-    /// item; `format`, columns for rows or the reverse; `request_id`, another request's id or none.
+    /// item; `format`, another one than was asked for; `request_id`, another request's id or none.
     ///
     /// - share: the share of all replies that was kept.
     public func check(_ kept: [RunResult.KeptReply], requests: [LoadRequest], share: Double) -> ValidationReport {
@@ -30,7 +30,7 @@ public struct ReplyChecks: Sendable {
             let question = asked[reply.request] ?? Asked(requests[reply.request])
             asked[reply.request] = question
             var faults = Faults()
-            check(reply.body, question, &faults, &report)
+            check(reply, question, &faults, &report)
             if faults.first.isEmpty { continue }
             report.invalid += 1
             for (kind, text) in faults.first {
@@ -68,16 +68,18 @@ public struct ReplyChecks: Sendable {
         }
     }
 
-    private func check(_ body: [UInt8], _ asked: Asked, _ faults: inout Faults, _ report: inout ValidationReport) {
+    private func check(
+        _ kept: RunResult.KeptReply, _ asked: Asked, _ faults: inout Faults, _ report: inout ValidationReport
+    ) {
         let reply: RetrieveReply
         do {
-            reply = try RetrieveReply(body)
+            reply = try RetrieveReply(kept)
         } catch {
             return faults.add(error.kind, error.text)
         }
         if let facts = asked.facts {
-            if facts.isColumns != reply.isColumns {
-                faults.add("format", "asked for \(Self.format(facts.isColumns)), got \(Self.format(reply.isColumns))")
+            if facts.format != reply.format {
+                faults.add("format", "asked for \(facts.format.rawValue), got \(reply.format.rawValue)")
             }
             if let id = facts.requestID, id != reply.requestID {
                 faults.add("request_id", "asked as '\(id)', got \(reply.requestID.map { "'\($0)'" } ?? "none")")
@@ -106,8 +108,6 @@ public struct ReplyChecks: Sendable {
         checkCount(reply, asked, catalogue, answer, &faults)
         if let answer { compare(reply, answer, &faults, &report) }
     }
-
-    private static func format(_ isColumns: Bool) -> String { isColumns ? "columns" : "rows" }
 
     private func checkCount(
         _ reply: RetrieveReply, _ asked: Asked, _ catalogue: ItemCatalogue?, _ answer: Expectations.Answer?,

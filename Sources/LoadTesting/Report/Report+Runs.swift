@@ -61,6 +61,7 @@ extension Report {
         }
         keptShare = runs.map(\.keptShare).min() ?? 0
         reconnections = runs.reduce(0) { $0 + $1.reconnections }
+        degraded = runs.reduce(0) { $0 + $1.degraded }
         validation = context.validation
         recall = context.recall
         thresholds = context.thresholds

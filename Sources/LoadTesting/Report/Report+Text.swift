@@ -44,6 +44,10 @@ extension Report {
                 body.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) })
             lines.append(row("", "\(status): \(line.count > 160 ? line.prefix(160) + "..." : line)"))
         }
+        if let degraded, degraded > 0 {
+            lines.append(
+                row("degraded", "\(degraded) replies (\(percent(Double(degraded) / Double(max(1, succeeded)))))"))
+        }
         if reconnections > 0 { lines.append(row("reconnections", "\(reconnections)")) }
         return lines
     }

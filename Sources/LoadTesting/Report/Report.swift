@@ -283,6 +283,8 @@ public struct Report: Codable, Sendable, Equatable {
     public var keptShare: Double
     /// Connections opened anew.
     public var reconnections: Int
+    /// Successes whose reply says that it is degraded; nil in reports of versions that did not count them.
+    public var degraded: Int?
     /// The check of kept replies.
     public var validation: ValidationReport?
     /// Recall of the timed replies.
@@ -315,7 +317,7 @@ public struct Report: Codable, Sendable, Equatable {
         case snapshots, marks, windows, intervals, histograms, runs
         case errorBodies = "error_bodies"
         case keptShare = "kept_share"
-        case reconnections, validation, recall, thresholds, curves, sweep
+        case reconnections, degraded, validation, recall, thresholds, curves, sweep
         case findMax = "find_max"
         case overload
     }

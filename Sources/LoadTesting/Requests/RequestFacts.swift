@@ -1,3 +1,8 @@
+/// How a reply lists its items.
+enum ReplyFormat: String, Sendable, CaseIterable {
+    case rows, columns, binary
+}
+
 /// What a body of `/v1/retrieve` says that its reply can be held to.
 struct RequestFacts: Sendable {
     /// What a body without `k` asks for.
@@ -12,7 +17,7 @@ struct RequestFacts: Sendable {
 
     var k = RequestFacts.defaultK
     var excluded: Set<ByteText> = []
-    var isColumns = false
+    var format = ReplyFormat.rows
     var requestID: String?
     var hasFilter = false
 
@@ -38,7 +43,10 @@ struct RequestFacts: Sendable {
                 }
             }
         }
-        if case .string(let format)? = body["format"] { isColumns = format == "columns" }
+        if case .string(let format)? = body["format"] {
+            // What is no format is the server's to refuse.
+            self.format = ReplyFormat(rawValue: format) ?? .rows
+        }
         if case .string(let id)? = body["request_id"] { requestID = id }
         hasFilter = body["filter"] != nil
     }

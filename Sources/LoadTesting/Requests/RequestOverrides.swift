@@ -10,7 +10,7 @@ public struct RequestOverrides: Sendable, Equatable {
     public var nprobe: Int?
     /// Whether the search is exact, `search.exact`.
     public var exact: Bool?
-    /// `rows` or `columns`.
+    /// `rows`, `columns` or `binary`.
     public var format: String?
 
     /// Creates overrides; what is nil stays as the requests have it.
