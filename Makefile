@@ -17,7 +17,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build loadtest loadtest-precision bench bench-search bench-data bench-environment test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
+.PHONY: run build loadtest loadtest-precision bench bench-search bench-data bench-environment test-peers test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ bench-data: bench-environment training
 	for data in manifold isotropic; do \
 	  $(BENCH_PYTHON) loadtest/peers/data.py $$data --items $(BENCH_ITEMS) --dimension $(BENCH_DIMENSION) || exit 1; done
 	$(BENCH_PYTHON) loadtest/peers/data.py tower --train-items $(BENCH_TOWER_ITEMS) --dimension $(BENCH_DIMENSION)
+
+## make test-peers   the tests of the benchmark's own arithmetic
+test-peers: training
+	$(PYTHON) -m pytest -q loadtest/peers
 
 BENCH_PYTHON := .build/bench/venv/bin/python
 BENCH_ITEMS := 1000000

@@ -194,7 +194,8 @@ class Contestant:
         with tempfile.TemporaryDirectory() as folder:
             asked, answered = Path(folder) / "request.json", Path(folder) / "result.json"
             asked.write_text(json.dumps(request))
-            environment = {**os.environ, **(ONE_THREAD if pinned else {})}
+            # Building on a busy machine crawls while OpenMP's threads spin for each other.
+            environment = {**os.environ, **(ONE_THREAD if pinned else {"OMP_WAIT_POLICY": "PASSIVE"})}
             with open(Path(folder) / "stderr", "w+") as errors:
                 # Its own words go to our standard error line by line, but for building, where libraries are talkative.
                 done = subprocess.run([sys.executable, str(HERE / "worker.py"), str(asked), str(answered)],
