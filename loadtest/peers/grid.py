@@ -13,6 +13,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 Setting = Dict[str, float]
 STRIDE = 6  # steps of the grid that the first pass skips
+# Times are taken once here, and on a machine that is not silent: a point may look this much slower than it is.
+SLACK = 1.5
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,17 @@ def explore(evaluate: Callable[[Setting], Point], axes: Mapping[str, Sequence[in
         return [evaluate({})]
     (first, values), *rest = axes.items()
     points: List[Point] = []
-    limit = slowest
     for other in ([{}] if not rest else [{rest[0][0]: value} for value in rest[0][1]]):
-        # Where every further point takes twice what another row needed for the highest target, nothing is to be won.
-        row = explore_row(lambda value: evaluate({first: value, **other}), values, targets, limit)
-        points += row
-        best = cheapest(points, max(targets))
-        if best is not None:
-            limit = min(slowest, 2 * best.mean)
+        best = {target: point.mean for target in targets if (point := cheapest(points, target)) is not None}
+        limit = min(slowest, SLACK * best.get(max(targets), slowest))
+        points += explore_row(lambda value: evaluate({first: value, **other}), values, targets, limit, best)
     return points
 
 
-def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets: Sequence[float],
-                slowest: float) -> List[Point]:
+def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets: Sequence[float], slowest: float,
+                best: Mapping[float, float]) -> List[Point]:
+    """The points of one row. `best` has the mean times that other rows need for the targets: a bracket that begins far above
+    is not halved, because nothing in it can win."""
     tried: Dict[int, Point] = {}
 
     def attempt(place: int) -> Point:
@@ -86,6 +86,8 @@ def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets
             continue
         high = reached[0]
         low = max((place for place in tried if place < high), default=-1)
+        if low >= 0 and tried[low].mean > SLACK * best.get(target, slowest):
+            continue
         while high - low > 1 and low >= 0:
             middle = (low + high) // 2
             if attempt(middle).recall >= target:
