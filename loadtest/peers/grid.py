@@ -15,6 +15,7 @@ Setting = Dict[str, float]
 STRIDE = 6  # steps of the grid that the first pass skips
 # Times are taken once here, and on a machine that is not silent: a point may look this much slower than it is.
 SLACK = 1.5
+SATURATED = 0.0002
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,15 @@ def explore(evaluate: Callable[[Setting], Point], axes: Mapping[str, Sequence[in
     for other in ([{}] if not rest else [{rest[0][0]: value} for value in rest[0][1]]):
         best = {target: point.mean for target in targets if (point := cheapest(points, target)) is not None}
         limit = min(slowest, SLACK * best.get(max(targets), slowest))
-        points += explore_row(lambda value: evaluate({first: value, **other}), values, targets, limit, best)
+        points += explore_row(lambda value: evaluate({first: value, **other}), values, targets, limit, best, bool(rest))
     return points
 
 
 def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets: Sequence[float], slowest: float,
-                best: Mapping[float, float]) -> List[Point]:
+                best: Mapping[float, float], bounded: bool) -> List[Point]:
     """The points of one row. `best` has the mean times that other rows need for the targets: a bracket that begins far above
-    is not halved, because nothing in it can win."""
+    is not halved, because nothing in it can win. `bounded`: the second parameter may bound the recall, and a stride that
+    brings next to nothing ends the row."""
     tried: Dict[int, Point] = {}
 
     def attempt(place: int) -> Point:
@@ -74,11 +76,14 @@ def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets
             tried[place] = evaluate(values[place])
         return tried[place]
 
-    place = 0
+    place, before = 0, -1.0
     while True:
         point = attempt(place)
         if point.recall >= max(targets) or point.mean > slowest or place == len(values) - 1:
             break
+        if bounded and point.recall > 0.5 and point.recall - before < SATURATED:
+            break
+        before = point.recall
         place = min(place + STRIDE, len(values) - 1)
     for target in targets:
         reached = [place for place in sorted(tried) if tried[place].recall >= target]

@@ -51,6 +51,14 @@ def test_of_two_parameters_the_cheaper_pair_wins() -> None:
     assert cheapest(points, 0.99).setting["reorder"] == 100
 
 
+def test_a_row_whose_recall_is_bounded_is_left() -> None:
+    evaluate, asked = curve({20: 0.93, 100: 0.999})
+    values = values_of({"first": 1, "last": 100000, "ratio": 1.12}, 10, 10**6)
+    points = explore(evaluate, {"ef": values, "reorder": [20, 100]}, [0.95, 0.99], slowest=1e9)
+    assert max(setting["ef"] for setting in asked if setting["reorder"] == 20) < 1000
+    assert cheapest(points, 0.99).setting["reorder"] == 100
+
+
 def test_a_target_out_of_reach_has_no_setting_and_slow_points_end_a_row() -> None:
     values = values_of({"first": 10, "last": 100000, "ratio": 1.12}, 10, 10**6)
     evaluate, asked = curve({})
