@@ -164,7 +164,8 @@ def draw(result: Result, path: Path) -> None:
     about = result["data"]
     figure.suptitle(f"{about['name']}: recall against time per query, one thread (up and left is better)")
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=5, frameon=False)
-    figure.tight_layout(rect=(0, 0.03 + 0.025 * ((len(handles) + 4) // 5), 1, 0.99))
+    legend_inches = 0.15 + 0.23 * ((len(handles) + 4) // 5)
+    figure.tight_layout(rect=(0, legend_inches / figure.get_figheight(), 1, 1))
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
