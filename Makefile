@@ -17,7 +17,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding
+.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -54,6 +54,38 @@ bench-tower: libraries training
 bench-encoding: libraries
 	swift build -c release --product bench-encoding
 	.build/release/bench-encoding
+
+## make bench        the performance tables
+bench: bench-search
+
+## make bench-search belfry's search beside faiss, hnswlib, usearch, ScaNN and SVS; an hour and more, indexes and data are kept
+# BENCH_FLAGS="--engines 'belfry|HNSW' --rounds 3" and the like; loadtest/peers/README.md has the options.
+bench-search: build bench-data
+	for data in manifold isotropic; do \
+	  $(BENCH_PYTHON) loadtest/peers/bench.py --data .build/bench/data/$$data-$(BENCH_ITEMS)x$(BENCH_DIMENSION) $(BENCH_FLAGS) \
+	    || exit 1; done
+	$(BENCH_PYTHON) loadtest/peers/bench.py --data .build/bench/data/tower-trained-$(BENCH_TOWER_ITEMS)x$(BENCH_DIMENSION) $(BENCH_FLAGS)
+
+## make bench-data   the vectors, queries and exact answers of make bench-search, from a seed
+bench-data: bench-environment training
+	for data in manifold isotropic; do \
+	  $(BENCH_PYTHON) loadtest/peers/data.py $$data --items $(BENCH_ITEMS) --dimension $(BENCH_DIMENSION) || exit 1; done
+	$(BENCH_PYTHON) loadtest/peers/data.py tower --train-items $(BENCH_TOWER_ITEMS) --dimension $(BENCH_DIMENSION)
+
+## make test-peers   the tests of the benchmark's own arithmetic
+test-peers: training
+	$(PYTHON) -m pytest -q loadtest/peers
+
+BENCH_PYTHON := .build/bench/venv/bin/python
+BENCH_ITEMS := 1000000
+BENCH_TOWER_ITEMS := 200000
+BENCH_DIMENSION := 64
+bench-environment:
+	@dpkg -s python3-venv python3-dev g++ >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q python3-venv python3-dev g++; }
+	@[ -x $(BENCH_PYTHON) ] || /usr/bin/python3 -m venv .build/bench/venv
+	@cmp -s loadtest/peers/requirements.txt .build/bench/venv/requirements.txt || \
+	  loadtest/peers/install.sh $(BENCH_PYTHON)
 
 ## make test         every test, within 30 minutes on two cores
 test: lint test-swift test-models sanitize test-allocations
