@@ -30,17 +30,17 @@ from belfry_models.towers import Tower  # noqa: E402
 
 DIMENSION = 64
 CASCADE_DIMENSION = 32
-LATENTS = 16
+LATENTS = 12
 CANDIDATES = 4  # values drawn, of which the nearest is taken
 CHUNK_PEOPLE = 16_384
 
 # How much each kind of input counts for; the first layer's columns are scaled so that it does.
 WEIGHT_OF_CROSS = 1.0
 WEIGHT_OF_CASCADE = 0.7
-WEIGHT_OF_TASTE = 0.5  # features that follow from the person
-WEIGHT_OF_MOMENT = 0.15  # features that do not: the hour, the slot
+WEIGHT_OF_TASTE = 0.25  # features that follow from the person
+WEIGHT_OF_MOMENT = 0.08  # features that do not: the hour, the slot
 # Added to an item's vector, as a share of its length.
-ITEM_NOISE = 0.25
+ITEM_NOISE = 0.15
 
 
 @dataclass(frozen=True)

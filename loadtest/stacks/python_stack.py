@@ -194,7 +194,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     uvicorn.run(application, host="127.0.0.1", port=options.port, loop="uvloop", http="httptools", access_log=False,
-                server_header=False, date_header=False, lifespan="off", log_level="warning")
+                server_header=False, date_header=False, lifespan="off", timeout_keep_alive=75, log_level="warning")
 
 
 if __name__ == "__main__":
