@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -163,10 +164,15 @@ def machine() -> Dict[str, Any]:
 
 
 def versions() -> Dict[str, str]:
-    found = {"python": sys.version.split()[0], "belfry": output(str(BELFRY), "--version"), "g++": output("g++", "-dumpfullversion")}
+    found = {"python": sys.version.split()[0], "belfry": binary_digest(), "g++": output("g++", "-dumpfullversion")}
     found.update({name: metadata.version(name) for name in PACKAGES})
     found.update({name: output("dpkg-query", "-W", "-f", "${Version}", name) for name in LIBRARIES})
     return found
+
+
+def binary_digest() -> str:
+    """Which build was measured: a commit alone does not tell."""
+    return "sha256 " + hashlib.sha256(BELFRY.read_bytes()).hexdigest()[:16]
 
 
 def output(*command: str) -> str:

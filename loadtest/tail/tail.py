@@ -25,9 +25,9 @@ import numpy
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "stacks"))
 
-from compare import Truth, calibrate, machine, note, output  # noqa: E402
+from compare import Truth, binary_digest, calibrate, machine, note  # noqa: E402
 from load import Load  # noqa: E402
-from servers import BELFRY, Failure, belfry_server  # noqa: E402
+from servers import Failure, belfry_server  # noqa: E402
 from simulate import Histogram, draw_services, percentile, poisson_arrivals, read_histogram, serve_in_order  # noqa: E402
 
 # Service times are drawn, so a queue is simulated several times; the median of its percentiles is taken.
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     scratch.mkdir(exist_ok=True)
     load = Load(options.load_core, options.data / "requests" / "reported.jsonl", scratch)
     started = {"started_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": machine(),
-               "belfry": output(str(BELFRY), "--version")}
+               "belfry": binary_digest()}
     rounds = []
     with belfry_server(options.data, options.server_core, scratch) as server:
         ef = options.ef or calibrate(server, calibration, options.k, 0.991, options.format)
