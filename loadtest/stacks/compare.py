@@ -131,11 +131,13 @@ def markdown(result: Dict[str, Any]) -> str:
     lines = [f"{result['items']:,} items, {result['started_at']}, {stamp['model']}, {stamp['cores']} cores, Linux {stamp['kernel']}, "
              f"load {stamp['load']:.2f} at the start, commit {stamp['commit']}. One core and one thread per server, load from the "
              f"other core; {result['rounds']} rounds of {result['seconds']} s in turn; medians. "
-             f"Replies in {result['format']}; ef is the smallest with recall {result['recall']} plus {result['margin']} on other users.", ""]
+             f"Replies in {result['format']}; ef is the smallest with recall {result['recall']} plus {result['margin']} on "
+             "other users.", ""]
     for part in result["parts"]:
         ours = part["engines"].get("belfry")
         lines += [f"k = {part['k']}, Poisson arrivals at {part['open_rate']:,.0f}/s", "",
-                  "| | ef | recall | requests/s | Belfry's ratio | one connection: p50 | p99 us | ratio of p50 | Poisson: p50 | p99 us | ratio of p99 |",
+                  "| | ef | recall | requests/s | Belfry's ratio | one connection: p50 | p99 us | ratio of p50 | "
+                  "Poisson: p50 | p99 us | ratio of p99 |",
                   "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
         for name, engine in part["engines"].items():
             def ratio(figure: str) -> str:
