@@ -50,8 +50,6 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=1000, help="requests of other users, to choose ef by (%(default)s)")
     parser.add_argument("--judged", type=int, default=1000, help="reported requests that have their exact top (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--recall-floor", type=float, default=0.9,
-                        help="of the manifest; its golden requests lack features that every drawn user has (%(default)s)")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     options = parser.parse_args()
     if options.requests + options.calibration > options.users or options.judged > options.requests:
@@ -156,7 +154,7 @@ def write_belfry_snapshot(out: pathlib.Path, drawing: Drawing, item_ids: numpy.n
     training = {"source": "loadtest/stacks/snapshot.py", "seed": options.seed}
     contents = SnapshotContents(model, drawing.tower.export_tensors(), item_tower.export_tensors(), Items(item_ids), vectors,
                                 candidates, NEWEST_EVENT, users=users, training=training)
-    write_snapshot(out, contents, IndexPlan("HNSW24,Flat", recall_floor=options.recall_floor))
+    write_snapshot(out, contents, IndexPlan("HNSW24,Flat"))
 
 
 # The stacks' files
