@@ -12,12 +12,18 @@ TRAINING := python3-torch python3-venv
 READERS := chromium
 # What the load tester is measured beside.
 PEERS := wrk curl
+# What the hand-written stacks are built from.
+STACKS := libhnswlib-dev libeigen3-dev libsimdjson-dev libmicrohttpd-dev libxxhash-dev g++ python3-torch python3-venv
+STACKS_PYTHON := .build/bench/stacks-venv/bin/python
+# Items of the comparison, in a folder of that name.
+ITEMS ?= 1000000
+STACKS_DATA := .build/bench/stacks/$(ITEMS)
 PYTHON := .venv/bin/python
 MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers
+.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -86,6 +92,38 @@ bench-environment:
 	@[ -x $(BENCH_PYTHON) ] || /usr/bin/python3 -m venv .build/bench/venv
 	@cmp -s loadtest/peers/requirements.txt .build/bench/venv/requirements.txt || \
 	  loadtest/peers/install.sh $(BENCH_PYTHON)
+
+## make bench-servers  Belfry beside a Python and a C++ stack, same model and items; about 15 minutes (ITEMS=1000000)
+bench-servers: build stacks $(STACKS_DATA)/stack/hnswlib.index
+	$(STACKS_PYTHON) loadtest/stacks/compare.py --data $(STACKS_DATA) --json .build/bench/servers.json --markdown .build/bench/servers.md
+
+## make bench-tail   the tail at half of saturation beside that of a simulated queue; about 4 minutes
+bench-tail: build stacks $(STACKS_DATA)/stack/model.txt
+	$(STACKS_PYTHON) loadtest/tail/tail.py --data $(STACKS_DATA) --json .build/bench/tail.json --markdown .build/bench/tail.md
+
+$(STACKS_DATA)/stack/model.txt: | stacks
+	$(STACKS_PYTHON) -W ignore loadtest/stacks/snapshot.py --items $(ITEMS) --out $(STACKS_DATA)
+
+$(STACKS_DATA)/stack/hnswlib.index: $(STACKS_DATA)/stack/model.txt
+	.build/bench/cpp-stack build $(STACKS_DATA)/stack $@.tmp $$(nproc) && mv $@.tmp $@
+
+# The C++ stack, and the Python one's packages. GCC 12 takes AVX-512 intrinsics for uninitialised variables.
+stacks:
+	@dpkg -s $(STACKS) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(STACKS); }
+	@mkdir -p .build/bench
+	@[ -x $(STACKS_PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .build/bench/stacks-venv
+	@cmp -s loadtest/stacks/requirements.txt .build/bench/stacks-venv/requirements.txt || \
+	  { $(STACKS_PYTHON) -m pip install -q -r loadtest/stacks/requirements.txt && \
+	    cp loadtest/stacks/requirements.txt .build/bench/stacks-venv/; }
+	@[ .build/bench/cpp-stack -nt loadtest/stacks/cpp_stack.cpp ] || \
+	  g++ -std=c++17 -O3 -march=native -Wall -Wextra -Werror -Wno-uninitialized -Wno-maybe-uninitialized \
+	    -isystem /usr/include/eigen3 -isystem /usr/include/hnswlib -o .build/bench/cpp-stack loadtest/stacks/cpp_stack.cpp \
+	    -lmicrohttpd -lsimdjson -lxxhash -pthread
+
+# The tests of both programs, which need numpy and pytest alone once the packages are there.
+test-stacks: stacks
+	$(STACKS_PYTHON) -m pytest -q loadtest/stacks loadtest/tail
 
 ## make test         every test, within 30 minutes on two cores
 test: lint test-swift test-models sanitize test-allocations
