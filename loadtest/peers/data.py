@@ -38,7 +38,7 @@ DATA = REPOSITORY / ".build/bench/data"
 MANIFOLD_DIMENSION = 16
 MANIFOLD_HIDDEN = 64
 # The deviation of the noise beside a signal of about norm 1. README.md has what it was calibrated against.
-MANIFOLD_NOISE = 0.4
+MANIFOLD_NOISE = 0.2
 TRUTH_WIDTH = 2000
 # Exact search sums in another order than the judge of recall; so many more rows are taken and scored again.
 TRUTH_SPARE = 32
