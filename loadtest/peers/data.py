@@ -6,7 +6,7 @@
     data.py tower     --snapshot ../../models/demo
 
 Each writes DIR/NAME-ITEMSxDIMENSION/{items.fbin,queries.fbin,truth.ibin,about.json}. Rows are drawn, written and searched in
-chunks, so ten million items of 64 need about 3 GB of memory, most of which is the page cache.
+chunks, so that only the page cache grows with the number of items.
 
 * `manifold`: z is normal in 16 dimensions, a smooth random map brings it to the dimension, noise is added, the norm is 1.
   Queries are drawn alike from other numbers. This is what item vectors of trained models are like.
@@ -38,7 +38,7 @@ DATA = REPOSITORY / ".build/bench/data"
 MANIFOLD_DIMENSION = 16
 MANIFOLD_HIDDEN = 64
 # The deviation of the noise beside a signal of about norm 1. README.md has what it was calibrated against.
-MANIFOLD_NOISE = 0.4
+MANIFOLD_NOISE = 0.2
 TRUTH_WIDTH = 2000
 # Exact search sums in another order than the judge of recall; so many more rows are taken and scored again.
 TRUTH_SPARE = 32
