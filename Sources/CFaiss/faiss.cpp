@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -191,7 +192,9 @@ struct CodedCentroids : faiss::IndexFlat {
                 biases.push_back(-products->one(row, row, dimension));
             }
         }
-        const belfry_run run = {0, static_cast<uint32_t>(count), 0, error};
+        // Errors that lie in all directions alike come to this; where they do not, some vector goes to its second nearest list.
+        const float deviation = error / std::sqrt(static_cast<float>(dimension));
+        const belfry_run run = {0, static_cast<uint32_t>(count), 0, error, deviation};
         belfry_runs runs = {};
         runs.vectors = {get_xb(), count, dimension, belfry_scorer_for(metric, set), metric};
         runs.runs = &run;

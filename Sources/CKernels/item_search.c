@@ -7,11 +7,6 @@
 
 #pragma clang fp contract(off)
 
-// How much a score by codes is taken to be off, in shares of what the largest error of its run would come to if the query met
-// it in one component of all. A candidate is scored by its vector if it would be among the best with its own score that
-// much too low and the k-th best's that much too high. Half loses about 0.0003 of the recall (`make bench-search`).
-static const float doubt_kept = 0.5f;
-
 static int is_late(uint64_t deadline) {
     if (deadline == 0) return 0;
     struct timespec now;
@@ -296,18 +291,17 @@ static inline void prefetch_run(const belfry_runs *runs, const belfry_run *run) 
     __builtin_prefetch(runs->rows + run->first);
 }
 
-// How far a run's scores by codes may be off: for certain, or likely.
+// How far a run's scores by codes may be off: for certain, or usually.
 typedef struct doubt {
-    float by_error;  // for each unit of the run's error
-    float always;    // from the query's own rounding
+    int is_certain;
+    float norm;    // of the query, times the factor of the inner product
+    float always;  // from the query's own rounding
 } doubt;
 
-static doubt doubt_of(const belfry_runs *runs, const belfry_sq4_query *query, const float *vector, int is_exact) {
+static doubt doubt_of(const belfry_runs *runs, const belfry_sq4_query *query, const float *vector, int is_certain) {
     const belfry_vectors *vectors = &runs->vectors;
     float norm = factor_of(vectors->metric) * norm_of(vector, vectors->dimension);
-    if (is_exact) return (doubt){norm, query->certain_error};
-    // An error lies anywhere: of the query's norm, the share of one component of `dimension` meets it.
-    return (doubt){doubt_kept * norm / sqrtf((float)vectors->dimension), query->rounding_deviation};
+    return (doubt){is_certain, norm, is_certain ? query->certain_error : query->rounding_deviation};
 }
 
 // Appends a run's vectors that may be among the best, with the least that their scores may be; those whose greatest possible
@@ -316,7 +310,7 @@ static inline void scan_run(
     const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, doubt d,
     const uint64_t *eligible, candidates *c) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
-    const float off = d.by_error * run->error + d.always;
+    const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always;
     if (2 * off > c->margin) c->margin = 2 * off;
     for (uint32_t start = 0; start < run->size; start += APPENDED_MAX) {
         uint32_t size = run->size - start < APPENDED_MAX ? run->size - start : APPENDED_MAX;
@@ -412,6 +406,41 @@ size_t belfry_search_all_runs(
     return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
 }
 
+void belfry_measure_runs(const belfry_runs *structure, belfry_run *runs, belfry_search_scratch *scratch) {
+    const belfry_vectors *vectors = &structure->vectors;
+    const size_t dimension = vectors->dimension;
+    const size_t block_size = structure->quantizer.line_count * BELFRY_SQ4_LINE;
+    for (size_t number = 0; number < structure->run_count; number++) {
+        belfry_run *run = &runs[number];
+        double greatest = 0;
+        for (uint32_t sample = 0; sample < 8 && sample < run->size; sample++) {
+            const float *query = vectors->values + (run->first + (run->size - 1) * sample / 7) * dimension;
+            belfry_sq4_query coded = prepared(structure, query, scratch);
+            float norm = factor_of(vectors->metric) * norm_of(query, dimension);
+            if (!(norm > 0)) continue;
+            float base = constant_of(vectors->metric, query, dimension);
+            if (structure->centroids) {
+                base = vectors->scorer->one(
+                    query, structure->centroids->vectors.values + number * dimension, dimension);
+            }
+            uint32_t size = run->size < APPENDED_MAX ? run->size : APPENDED_MAX;
+            size_t found = structure->scan(
+                &coded, structure->codes + run->block * block_size, structure->quantizer.line_count, size, base,
+                structure->biases ? structure->biases + run->first : NULL, -INFINITY, run->first,
+                scratch->candidate_scores, scratch->candidate_positions);
+            double squares = 0;
+            for (size_t i = 0; i < found; i++) {
+                const float *vector = vectors->values + scratch->candidate_positions[i] * dimension;
+                double off = (scratch->candidate_scores[i] - vectors->scorer->one(query, vector, dimension)) / norm;
+                squares += off * off;
+            }
+            double mean = found == 0 ? 0 : squares / (double)found;
+            greatest = mean > greatest ? mean : greatest;
+        }
+        run->deviation = (float)sqrt(greatest);
+    }
+}
+
 size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t k, belfry_search_scratch *scratch) {
     scratch->scored = 0;
     scratch->is_complete = 1;
@@ -424,7 +453,10 @@ size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t 
 
 // The runs whose centroids score best, into scratch->probes.
 static size_t choose_runs(const belfry_runs *runs, const float *query, size_t nprobe, belfry_search_scratch *scratch) {
-    size_t found = belfry_search_likely(runs->centroids, query, nprobe, scratch);
+    // Few are compared by themselves in no time, and one that is missed is then a great part.
+    size_t found = runs->run_count <= 512
+        ? search_vectors(&runs->centroids->vectors, NULL, query, nprobe, NULL, 0, scratch)
+        : belfry_search_likely(runs->centroids, query, nprobe, scratch);
     memcpy(scratch->probes, scratch->rows, found * sizeof *scratch->probes);
     memcpy(scratch->probe_scores, scratch->scores, found * sizeof *scratch->probe_scores);
     return found;

@@ -73,7 +73,7 @@ final class CodedRuns: @unchecked Sendable {
                 }
             }
             runs.base[number] = belfry_run(
-                first: UInt32(first), size: UInt32(size), block: UInt32(block), error: error)
+                first: UInt32(first), size: UInt32(size), block: UInt32(block), error: error, deviation: 0)
             first += size
             block += (size + Int(BELFRY_SQ4_BLOCK) - 1) / Int(BELFRY_SQ4_BLOCK)
         }
@@ -86,12 +86,24 @@ final class CodedRuns: @unchecked Sendable {
                 positions: positions?.base, centroids: centroids?.kernel,
                 has_own_centroid_metric: centroids.map { $0.structure.pointee.vectors.metric == vectors.metric ? 0 : 1 }
                     ?? 0))
+        measureRuns()
         byteCount =
             codes.count + runs.count * MemoryLayout<belfry_run>.stride + (biases?.count ?? 0) * 4
             + ((rows?.count ?? 0) + (positions?.count ?? 0)) * 4
         if let centroids {
             byteCount += centroids.byteCount + centroids.structure.pointee.vectors.count * dimension * 4
         }
+    }
+
+    private func measureRuns() {
+        let weights = LargeArray<Int8>(count: structure.pointee.quantizer.line_count * 8)
+        let scores = LargeArray<Float>(count: 512)
+        let positions = LargeArray<UInt32>(count: 512)
+        var scratch = belfry_search_scratch()
+        scratch.weights = weights.base
+        scratch.candidate_scores = scores.base
+        scratch.candidate_positions = positions.base
+        belfry_measure_runs(structure, runs.base, &scratch)
     }
 
     /// The runs of a flat index: one for each word of a bitmap over its rows.
