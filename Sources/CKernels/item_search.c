@@ -428,16 +428,26 @@ void belfry_measure_runs(const belfry_runs *structure, belfry_run *runs, belfry_
                 &coded, structure->codes + run->block * block_size, structure->quantizer.line_count, size, base,
                 structure->biases ? structure->biases + run->first : NULL, -INFINITY, run->first,
                 scratch->candidate_scores, scratch->candidate_positions);
-            double squares = 0;
+            double squares = 0, sum = 0, sum_of_squares = 0;
             for (size_t i = 0; i < found; i++) {
                 const float *vector = vectors->values + scratch->candidate_positions[i] * dimension;
-                double off = (scratch->candidate_scores[i] - vectors->scorer->one(query, vector, dimension)) / norm;
+                double score = vectors->scorer->one(query, vector, dimension) / norm;
+                double off = scratch->candidate_scores[i] / norm - score;
                 squares += off * off;
+                sum += score;
+                sum_of_squares += score * score;
             }
-            double mean = found == 0 ? 0 : squares / (double)found;
-            greatest = mean > greatest ? mean : greatest;
+            if (found < 2) continue;
+            double deviation = sqrt(squares / (double)found);
+            double variance = (sum_of_squares - sum * sum / (double)found) / (double)found;
+            double spread = variance > 0 ? sqrt(variance) : 0;
+            // Where the error is well below the spread of the scores, few scores are so close to the k-th best that it
+            // matters. Where codes tell next to nothing, all are, and one deviation would lose one in twelve.
+            double share = spread > 0 ? deviation / spread : 1;
+            deviation *= share < 0.1 ? 1 : share < 0.6 ? 1 + 2 * (share - 0.1) : 2;
+            greatest = deviation > greatest ? deviation : greatest;
         }
-        run->deviation = (float)sqrt(greatest);
+        run->deviation = (float)greatest;
     }
 }
 

@@ -211,11 +211,13 @@ public final class ItemIndex: Sendable {
             // A walk meets 1 / share rows for each that it may collect.
             let walkNanoseconds = SearchCost.walkPerKept * Double(ef) / share
             guard parameters.isLiteral || walkNanoseconds < exactNanoseconds(eligibleCount) else { return 0 }
-            scratch.reserve(ef)
+            // Codes may put one of the best a few places too low.
+            let kept = codes == nil ? ef : max(ef, wanted + wanted / 8 + 8)
+            scratch.reserve(kept)
             return withUnsafePointer(to: vectors) { vectors in
                 withUnsafePointer(to: graph) { graph in
                     belfry_search_graph(
-                        vectors, codes?.kernel, graph, query, wanted, ef, words, deadline, &scratch.state)
+                        vectors, codes?.kernel, graph, query, wanted, kept, words, deadline, &scratch.state)
                 }
             }
         case .lists(let lists):

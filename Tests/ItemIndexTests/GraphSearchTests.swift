@@ -120,8 +120,10 @@ import Testing
             for number in 0..<queries.count {
                 let query = queries.row(number)
                 let truth = reference(items, query, .innerProduct).filter { eligible.contains($0.row) }
+                // Where nine of ten are excluded, it is for the search to see that a walk does not pay.
                 let hits = try index.search(
-                    query, k: 10, parameters: .literally(ef: 60), eligible: eligible, scratch: scratch
+                    query, k: 10, parameters: share < 0.9 ? .literally(ef: 60) : SearchParameters(ef: 60),
+                    eligible: eligible, scratch: scratch
                 ).copy
                 #expect(hits.rows.count == 10)
                 #expect(hits.rows.allSatisfy { eligible.contains($0) })

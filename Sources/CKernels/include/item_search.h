@@ -116,7 +116,8 @@ size_t belfry_search_lists(
     belfry_search_scratch *scratch);
 
 /// Measures how far scores by codes are off: for each run, with eight of its own vectors as queries, the root mean square of
-/// score by codes minus score, for a query of norm 1, the greatest of the eight. Errors need not lie in all directions alike (in runs that hold clumps of
+/// score by codes minus score, for a query of norm 1, the greatest of the eight; twice that where it is no
+/// less than the spread of the scores themselves. Errors need not lie in all directions alike (in runs that hold clumps of
 /// items they do not), so it is measured and not reckoned from their size.
 /// - runs: as `structure->runs`, to be written.  - scratch: as for a search.
 void belfry_measure_runs(const belfry_runs *structure, belfry_run *runs, belfry_search_scratch *scratch);
