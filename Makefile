@@ -23,7 +23,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail stacks test-stacks
+.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ bench-tower: libraries training
 bench-encoding: libraries
 	swift build -c release --product bench-encoding
 	.build/release/bench-encoding
+
+## make bench-floor  a request's CPU beside echo, tower and search alone; after make bench-servers, whose snapshot it uses
+bench-floor: build
+	swift build -c release --product bench-floor
+	Benchmarks/Floor/floor.py $(STACKS_DATA)/snapshot/items-$(ITEMS) --requests $(STACKS_DATA)/requests/reported.jsonl $(FLOOR_FLAGS)
 
 ## make bench        the performance tables
 bench: bench-search

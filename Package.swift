@@ -87,6 +87,15 @@ let package = Package(
             dependencies: ["CJSON", "CToChars", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI"],
             path: "Benchmarks/Encoding", swiftSettings: swift),
 
+        // The floor under a request: its steps alone, and an echo over the same HTTP code.
+        .executableTarget(
+            name: "bench-floor",
+            dependencies: [
+                "HTTPServer", "ItemIndex", "Memory", "Retrieval", "RetrievalAPI", "Snapshots",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/Floor", exclude: ["floor.py"], swiftSettings: swift),
+
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
 
