@@ -99,7 +99,7 @@ bench-environment:
 	  loadtest/peers/install.sh $(BENCH_PYTHON)
 
 ## make bench-servers  Belfry beside a Python and a C++ stack, same model and items; about 15 minutes (ITEMS=1000000)
-bench-servers: build stacks $(STACKS_DATA)/stack/hnswlib.index
+bench-servers: build stacks $(STACKS_DATA)/stack/hnswlib.index $(STACKS_DATA)/lists/items-$(ITEMS)/_SUCCESS
 	$(STACKS_PYTHON) loadtest/stacks/compare.py --data $(STACKS_DATA) --json .build/bench/servers.json --markdown .build/bench/servers.md
 
 ## make bench-tail   the tail at half of saturation beside that of a simulated queue; about 4 minutes
@@ -108,6 +108,9 @@ bench-tail: build stacks $(STACKS_DATA)/stack/model.txt
 
 $(STACKS_DATA)/stack/model.txt: | stacks
 	$(STACKS_PYTHON) -W ignore loadtest/stacks/snapshot.py --items $(ITEMS) --out $(STACKS_DATA)
+
+$(STACKS_DATA)/lists/items-$(ITEMS)/_SUCCESS: $(STACKS_DATA)/stack/model.txt
+	$(STACKS_PYTHON) loadtest/stacks/lists.py $(STACKS_DATA)
 
 $(STACKS_DATA)/stack/hnswlib.index: $(STACKS_DATA)/stack/model.txt
 	.build/bench/cpp-stack build $(STACKS_DATA)/stack $@.tmp $$(nproc) && mv $@.tmp $@

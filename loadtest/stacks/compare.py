@@ -3,7 +3,7 @@
 
     .build/bench/stacks-venv/bin/python loadtest/stacks/compare.py --data .build/bench/stacks/1000000
 
-Each server has one core and one thread, the load the other core. For each k every engine gets the smallest ef with which its recall
+Each server has one core and one thread, the load the other core. For each k every engine gets the smallest ef (nprobe) with which its recall
 through HTTP against exact search is enough, on users that are not reported. Then rounds, in which the servers take turns: closed loop
 on 16 connections, closed loop on one, Poisson arrivals at half of what the slowest can answer. Prints a Markdown table whose ratios are
 medians over rounds of the ratios within a round; --json keeps everything.
@@ -29,9 +29,9 @@ import numpy
 
 from load import Load, ask, read_requests
 from replies import largest_score_fault, recall, smallest_sufficient
-from servers import BELFRY, ROOT, Failure, Server, belfry_server, cpp_server, python_server, snapshot_of
+from servers import BELFRY, ROOT, Failure, Server, belfry_lists_server, belfry_server, cpp_server, python_server, snapshot_of
 
-ENGINES = {"belfry": belfry_server, "cpp": cpp_server, "python": python_server}
+ENGINES = {"belfry": belfry_server, "lists": belfry_lists_server, "cpp": cpp_server, "python": python_server}
 SCORE_TOLERANCE = 2e-5  # of scores up to 1, from float32 sums over 256 inputs and three layers in other orders
 EF_STEP, EF_MAX = 4, 8192
 SATURATING_CONNECTIONS = 16
@@ -74,9 +74,9 @@ def measure(load: Load, server: Server, k: int, ef: int, rate: float, options: a
     """One engine's share of one round."""
     server.check()
     timed = ["--duration", f"{options.seconds}s", "--warmup", f"{options.warmup}s", "--seed", str(seed)]
-    closed = load.run(server.url, [*timed, "--closed", "--connections", str(SATURATING_CONNECTIONS)], k, ef, options.format)
-    single = load.run(server.url, [*timed, "--closed", "--connections", "1"], k, ef, options.format)
-    opened = load.run(server.url, [*timed, "--arrival", "poisson", "--rate", f"{rate:.0f}", "--connections",
+    closed = load.run(server, [*timed, "--closed", "--connections", str(SATURATING_CONNECTIONS)], k, ef, options.format)
+    single = load.run(server, [*timed, "--closed", "--connections", "1"], k, ef, options.format)
+    opened = load.run(server, [*timed, "--arrival", "poisson", "--rate", f"{rate:.0f}", "--connections",
                                    str(SATURATING_CONNECTIONS)], k, ef, options.format)
     reports = {"closed": closed, "single": single, "open": opened}
     return {
@@ -89,7 +89,7 @@ def measure(load: Load, server: Server, k: int, ef: int, rate: float, options: a
 
 
 def saturation(load: Load, server: Server, k: int, ef: int, options: argparse.Namespace) -> float:
-    report = load.run(server.url, ["--duration", "2s", "--warmup", "1s", "--closed", "--connections", str(SATURATING_CONNECTIONS)],
+    report = load.run(server, ["--duration", "2s", "--warmup", "1s", "--closed", "--connections", str(SATURATING_CONNECTIONS)],
                       k, ef, options.format)
     return report["achieved_rate"]
 

@@ -1,7 +1,7 @@
 """Runs of `belfry loadtest`, and single requests.
 
     load = Load(core=1, requests=path, folder=scratch)
-    report = load.run(server.url, ["--closed", "--duration", "5s"], k=100, ef=200, format="columns")
+    report = load.run(server, ["--closed", "--duration", "5s"], k=100, ef=200, format="columns")
     report["achieved_rate"], report["latency_us"]["p99"]
 """
 
@@ -26,25 +26,25 @@ class Load:
         require(BELFRY, "make build")
         self.core, self.requests, self.folder = core, requests, folder
 
-    def run(self, url: str, arguments: Sequence[str], k: int, ef: int, format: str) -> Dict[str, Any]:
+    def run(self, server: Server, arguments: Sequence[str], k: int, ef: int, format: str) -> Dict[str, Any]:
         """A report without errors. A run that the generator itself spoilt is repeated; `attempts` counts, and `spoilt`
         tells that the last one was spoilt too."""
         for attempt in range(1, ATTEMPTS + 1):
-            report = self._run_once(url, arguments, k, ef, format)
+            report = self._run_once(server, arguments, k, ef, format)
             report["attempts"], report["spoilt"] = attempt, not report["valid"]
             if report["valid"]:
                 break
             print(f"    attempt {attempt} was invalid: {'; '.join(report['invalid'])}", file=sys.stderr)
         if report["errors"]["total"]:
-            raise Failure(f"{url}: {report['errors']['total']} of {report['requests']} requests failed: "
+            raise Failure(f"{server.url}: {report['errors']['total']} of {report['requests']} requests failed: "
                           f"{report['errors']['by_kind']} {report['error_bodies']}")
         return report
 
-    def _run_once(self, url: str, arguments: Sequence[str], k: int, ef: int, format: str) -> Dict[str, Any]:
+    def _run_once(self, server: Server, arguments: Sequence[str], k: int, ef: int, format: str) -> Dict[str, Any]:
         path = self.folder / "report.json"
         path.unlink(missing_ok=True)
-        command = ["taskset", "-c", str(self.core), str(BELFRY), "loadtest", "--target", url, "--requests", str(self.requests),
-                   "--k", str(k), "--ef", str(ef), "--format", format, "--recall-sample", "0", "--quiet", "--json", str(path),
+        command = ["taskset", "-c", str(self.core), str(BELFRY), "loadtest", "--target", server.url, "--requests", str(self.requests),
+                   "--k", str(k), f"--{server.parameter}", str(ef), "--format", format, "--recall-sample", "0", "--quiet", "--json", str(path),
                    *arguments]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode not in (PASSED, INVALID) or not path.exists():
@@ -67,7 +67,7 @@ def ask(server: Server, bodies: Sequence[Dict[str, Any]], k: int, ef: int, forma
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         for body in bodies:
-            text = json.dumps({**body, "k": k, "search": {"ef": ef}, "format": format})
+            text = json.dumps({**body, "k": k, "search": {server.parameter: ef}, "format": format})
             connection.request("POST", "/v1/retrieve", text, {"Content-Type": "application/json"})
             response = connection.getresponse()
             content = response.read()

@@ -31,7 +31,8 @@ class Failure(Exception):
 
 class Server:
     def __init__(self, name: str, command: Callable[[int], List[str]], core: int, folder: pathlib.Path,
-                 environment: Optional[Dict[str, str]] = None):
+                 environment: Optional[Dict[str, str]] = None, parameter: str = "ef"):
+        self.parameter = parameter  # of `search`, by which recall is bought
         self.name, self.command, self.core = name, command, core
         self.log = folder / f"{name.replace(' ', '-').replace('+', 'p')}.log"
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **(environment or {})}
@@ -103,6 +104,16 @@ def belfry_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server
     snapshot = snapshot_of(data)
     return Server("Belfry", lambda port: [str(BELFRY), "serve", "--snapshots", str(snapshot), "--listen", f"127.0.0.1:{port}",
                                           "--workers", "1", "--log-level", "notice"], core, folder)
+
+
+def belfry_lists_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server:
+    """The same snapshot but for its index, an inverted file (lists.py)."""
+    require(BELFRY, "make build")
+    snapshot = data / "lists" / snapshot_of(data).name
+    require(snapshot / "_SUCCESS", f"loadtest/stacks/lists.py {data}")
+    return Server("Belfry, lists", lambda port: [str(BELFRY), "serve", "--snapshots", str(snapshot), "--listen",
+                                                 f"127.0.0.1:{port}", "--workers", "1", "--log-level", "notice"],
+                  core, folder, parameter="nprobe")
 
 
 def python_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server:

@@ -27,7 +27,7 @@ sys.path.insert(0, str(HERE.parent / "stacks"))
 
 from compare import Truth, binary_digest, calibrate, machine, note  # noqa: E402
 from load import Load  # noqa: E402
-from servers import Failure, belfry_server  # noqa: E402
+from servers import Failure, Server, belfry_server  # noqa: E402
 from simulate import Histogram, draw_services, percentile, poisson_arrivals, read_histogram, serve_in_order  # noqa: E402
 
 # Service times are drawn, so a queue is simulated several times; the median of its percentiles is taken.
@@ -37,16 +37,16 @@ SATURATING_CONNECTIONS = 16
 OPEN_CONNECTIONS = 64
 
 
-def measure_round(load: Load, url: str, ef: int, number: int, options: argparse.Namespace) -> Dict[str, Any]:
+def measure_round(load: Load, server: Server, ef: int, number: int, options: argparse.Namespace) -> Dict[str, Any]:
     timed = ["--duration", f"{options.seconds}s", "--warmup", f"{options.warmup}s", "--seed", str(number)]
-    closed = load.run(url, [*timed, "--closed", "--connections", str(SATURATING_CONNECTIONS)], options.k, ef, options.format)
-    single = load.run(url, [*timed, "--closed", "--connections", "1"], options.k, ef, options.format)
+    closed = load.run(server, [*timed, "--closed", "--connections", str(SATURATING_CONNECTIONS)], options.k, ef, options.format)
+    single = load.run(server, [*timed, "--closed", "--connections", "1"], options.k, ef, options.format)
     saturation = closed["achieved_rate"]
     arrivals = poisson_arrivals(options.share * saturation, options.warmup + options.open_seconds, seed=number)
     trace = load.folder / "trace.txt"
     # Nanoseconds: the tester reads seconds and rounds to those.
     trace.write_text("\n".join(f"{each:.9f}" for each in arrivals) + "\n")
-    opened = load.run(url, ["--arrival", f"trace:{trace}", "--warmup", f"{options.warmup}s", "--connections", str(OPEN_CONNECTIONS)],
+    opened = load.run(server, ["--arrival", f"trace:{trace}", "--warmup", f"{options.warmup}s", "--connections", str(OPEN_CONNECTIONS)],
                       options.k, ef, options.format)
     services = read_histogram(single["histograms"]["service"])
     counted = arrivals >= options.warmup
@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         note(f"ef {ef}")
         for number in range(1, options.rounds + 1):
             server.check()
-            rounds.append(measure_round(load, server.url, ef, number, options))
+            rounds.append(measure_round(load, server, ef, number, options))
             note(f"round {number}: saturation {rounds[-1]['saturation']:,.0f}/s, ratio {shown(ratio(rounds[-1], 'simulated_us'), 2)}")
     return {**started, "snapshot": options.data.name + " items", "k": options.k, "ef": ef, "share": options.share,
             "open_seconds": options.open_seconds, "rounds": rounds,
