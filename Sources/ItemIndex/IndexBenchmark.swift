@@ -109,6 +109,58 @@ public struct IndexBenchmark {
         }
     }
 
+    /// Measures a report's settings again with only a share of the rows eligible, drawn from a seed. What is best among them is
+    /// found by an exact search, so a row that is found counts if it scores no less than the k-th best eligible one.
+    public func run(settingsOf report: IndexBenchmarkReport, eligibleShare share: Double) -> [EligibilityRow] {
+        let eligible = EligibleRows(rowCount: index.count)
+        var state = UInt64(2_026)
+        for row in 0..<index.count {
+            // A linear congruential generator's upper bits (Knuth's MMIX constants) are random enough for this.
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            if Double(state >> 11) * 0x1p-53 >= share { eligible.exclude(row) }
+        }
+        let scratch = SearchScratch(for: index)
+        let clock = ContinuousClock()
+        return report.rows.map { row in
+            let wanted = min(row.k, eligible.count)
+            var reached = 0
+            var ineligible = 0
+            var times: [Double] = []
+            for query in 0..<queries.count {
+                let best = Self.found(index, queries, query, row.k, SearchParameters(exact: true), scratch, eligible)
+                let worst = best.scores.last ?? -.infinity
+                let elapsed = clock.measure {
+                    _ = Self.found(index, queries, query, row.k, row.parameters.searchParameters, scratch, eligible)
+                }
+                times.append(Double(elapsed.components.seconds) * 1e6 + Double(elapsed.components.attoseconds) * 1e-12)
+                let hits = Self.found(index, queries, query, row.k, row.parameters.searchParameters, scratch, eligible)
+                reached += hits.scores.count { $0 >= worst }
+                ineligible += hits.rows.count { !eligible.contains(Int($0)) }
+            }
+            times.sort()
+            return EligibilityRow(
+                k: row.k, eligibleShare: share, eligibleCount: eligible.count,
+                recall: wanted == 0 ? 1 : Double(reached) / Double(queries.count * wanted), ineligibleCount: ineligible,
+                usP50: times[times.count / 2])
+        }
+    }
+
+    /// What a setting gives where not all rows are eligible.
+    public struct EligibilityRow: Sendable {
+        /// How many hits a query wanted.
+        public let k: Int
+        /// The share of rows that were eligible, as asked for.
+        public let eligibleShare: Double
+        /// How many that were.
+        public let eligibleCount: Int
+        /// The recall among them, 0...1.
+        public let recall: Double
+        /// How many hits were not eligible: 0.
+        public let ineligibleCount: Int
+        /// The median time of a query in microseconds.
+        public let usP50: Double
+    }
+
     private func report(
         _ ks: [Int], _ target: Double,
         choosing choose: (Int, [Float], SearchScratch) throws(IndexBenchmarkError) -> Setting
@@ -130,11 +182,12 @@ public struct IndexBenchmark {
 
     private static func found(
         _ index: ItemIndex, _ queries: VectorFile, _ query: Int, _ k: Int, _ parameters: SearchParameters,
-        _ scratch: SearchScratch
+        _ scratch: SearchScratch, _ eligible: EligibleRows? = nil
     ) -> Hits {
         do {
             return try index.search(
-                queries.values + query * queries.dimension, k: k, parameters: parameters, scratch: scratch)
+                queries.values + query * queries.dimension, k: k, parameters: parameters, eligible: eligible,
+                scratch: scratch)
         } catch {
             // Every caller gives parameters of the index's own kind, and a k of at least 1.
             preconditionFailure("\(error)")

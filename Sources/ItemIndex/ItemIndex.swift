@@ -229,7 +229,7 @@ public final class ItemIndex: Sendable {
             let needed = parameters.isLiteral ? asked : max(asked / share.squareRoot(), holding).rounded(.up)
             let nprobe = Int(min(needed, Double(listCount)))
             let scanned = Double(nprobe) / Double(max(listCount, 1)) * Double(count)
-            guard parameters.isLiteral || scanned * SearchCost.scanPerRow < exactNanoseconds(eligibleCount) else {
+            guard parameters.isLiteral || scanned * scanNanosecondsPerRow < exactNanoseconds(eligibleCount) else {
                 return 0
             }
             scratch.reserve(max(wanted, nprobe))
@@ -242,9 +242,11 @@ public final class ItemIndex: Sendable {
         min(Double(eligibleCount) * SearchCost.gatherPerRow, Double(count) * scanNanosecondsPerRow)
     }
 
+    /// A scan is as fast as codes come out of memory, or out of the caches if they fit there.
     private var scanNanosecondsPerRow: Double {
-        let width = Double(dimension) / 64
-        return kind == .hnsw ? 2 * width * SearchCost.scanPerRow : width * SearchCost.scanPerRow
+        let codeByteCount = Double(kind == .hnsw ? (dimension + 63) / 64 * 64 : (dimension + 7) / 8 * 4)
+        let isCached = codeByteCount * Double(count) < SearchCost.cachedByteCount
+        return codeByteCount * (isCached ? SearchCost.cachedByte : SearchCost.byte)
     }
 
     private func exact(
@@ -289,8 +291,12 @@ public final class ItemIndex: Sendable {
 private enum SearchCost {
     /// A graph walk, for each row that it keeps.
     static let walkPerKept = 600.0
-    /// A scan of 4-bit codes, for each row.
-    static let scanPerRow = 0.8
+    /// A scan, for each byte of codes that comes out of memory: 16 GB/s.
+    static let byte = 0.0625
+    /// The same out of a cache.
+    static let cachedByte = 0.016
+    /// Codes that a core's share of the caches may hold.
+    static let cachedByteCount = 8e6
     /// Rows here and there scored by their vectors, for each.
     static let gatherPerRow = 12.0
 }

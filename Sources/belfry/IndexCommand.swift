@@ -92,6 +92,9 @@ struct Index: ParsableCommand {
         @Option(help: "A report of this command: its settings are measured, and no others are looked for.")
         var settings: String?
 
+        @Option(help: "Measure the settings again with this share of the rows eligible, 0 to 1; repeat for several.")
+        var eligible: [Double] = []
+
         @Option(help: "Write the report as JSON.")
         var json: String?
 
@@ -99,6 +102,9 @@ struct Index: ParsableCommand {
             guard !ks.isEmpty || settings != nil else { throw ValidationError("--k is missing") }
             guard ks.allSatisfy({ $0 >= 1 }) else { throw ValidationError("--k must be at least 1") }
             guard (0...1).contains(recall) else { throw ValidationError("--recall must be 0 to 1") }
+            guard eligible.allSatisfy({ (0...1).contains($0) }) else {
+                throw ValidationError("--eligible must be 0 to 1")
+            }
         }
 
         func run() throws {
@@ -121,6 +127,17 @@ struct Index: ParsableCommand {
                     report = try benchmark.run(ks: ks, recall: recall)
                 }
                 printTable(report)
+                if !eligible.isEmpty {
+                    print("\n| k | eligible | rows | recall | ineligible hits | p50 us |\n|---|---|---|---|---|---|")
+                }
+                for share in eligible {
+                    for row in benchmark.run(settingsOf: report, eligibleShare: share) {
+                        let figures =
+                            [String(format: "%.4f", row.recall), "\(row.ineligibleCount)"]
+                            + [String(format: "%.1f", row.usP50)]
+                        print("| \(row.k) | \(share) | \(row.eligibleCount) | \(figures.joined(separator: " | ")) |")
+                    }
+                }
                 if let json {
                     let encoder = JSONEncoder()
                     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
