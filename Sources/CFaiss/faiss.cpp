@@ -495,3 +495,21 @@ int belfry_faiss_release_list(belfry_faiss_index *index, size_t list) {
         std::vector<faiss::Index::idx_t>().swap(arrays->ids[list]);
     });
 }
+
+int belfry_faiss_set_link(belfry_faiss_index *index, size_t row, size_t slot, size_t target) {
+    return guarded([&] {
+        auto holder = dynamic_cast<faiss::IndexHNSW *>(index->owned.get());
+        if (!holder) fail("the index is no graph");
+        const size_t count = static_cast<size_t>(holder->ntotal);
+        if (row >= count || target >= count || row == target) {
+            fail("a link from row " + std::to_string(row) + " to row " + std::to_string(target) + " of "
+                + std::to_string(count));
+        }
+        size_t begin = 0, end = 0;
+        holder->hnsw.neighbor_range(static_cast<faiss::Index::idx_t>(row), 0, &begin, &end);
+        int32_t *links = holder->hnsw.neighbors.data() + begin;
+        if (slot >= end - begin) fail("slot " + std::to_string(slot) + " of " + std::to_string(end - begin));
+        if (slot > 0 && links[slot - 1] < 0) fail("slot " + std::to_string(slot) + " is behind the last link");
+        links[slot] = static_cast<int32_t>(target);
+    });
+}

@@ -43,11 +43,15 @@ public struct IndexBuilder: Sendable {
     /// Builds an index over all items and writes it to `path`, by way of a new file beside it: written, synchronised,
     /// renamed.
     ///
+    /// Of a graph, the items that FAISS leaves out of a walk's reach are linked before it is written; what was done is
+    /// returned, nil for the other kinds.
+    ///
     /// - progress: called with the items that are in the index and the items there are, after each of at most 64 slices
     ///   of 16,384 items or more.
+    @discardableResult
     public func build(
         items: VectorFile, to path: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
-    ) throws(IndexBuilderError) {
+    ) throws(IndexBuilderError) -> GraphRepair? {
         precondition(efConstruction >= 1 && efConstruction <= 1 << 20, "efConstruction \(efConstruction)")
         precondition(threads >= 1 && threads <= 1024, "\(threads) threads")
         if case .ivfFlat(let lists) = factory, items.count < lists {
@@ -67,7 +71,21 @@ public struct IndexBuilder: Sendable {
             }
             return code == 0 ? handle.map(FaissIndex.init(owning:)) : nil
         }
-        guard let built, belfry_faiss_write(built.handle, path) == 0 else {
+        guard let built else { throw .library(path: path, message: FaissIndex.message) }
+        let repair = try repair(built, items, path)
+        guard belfry_faiss_write(built.handle, path) == 0 else {
+            throw .library(path: path, message: FaissIndex.message)
+        }
+        return repair
+    }
+
+    private func repair(_ built: FaissIndex, _ items: VectorFile, _ path: String) throws(IndexBuilderError)
+        -> GraphRepair?
+    {
+        guard case .hnsw = factory else { return nil }
+        do throws(ItemIndexError) {
+            return try GraphMender.mend(built, items: items, metric: metric, path: path)
+        } catch {
             throw .library(path: path, message: FaissIndex.message)
         }
     }

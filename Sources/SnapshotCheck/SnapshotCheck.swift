@@ -40,6 +40,7 @@ public struct SnapshotCheck {
         report(
             "ok index: \(manifest.index.kind.rawValue) over \(snapshot.index.count) vectors of "
                 + "\(snapshot.index.dimension), metric \(manifest.metric.rawValue)")
+        try checkReach(snapshot, report)
         try check(snapshot, files, try GoldenAnswers(files), report)
     }
 

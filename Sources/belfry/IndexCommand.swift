@@ -48,12 +48,23 @@ struct Index: ParsableCommand {
                 builder.metric = metric.metric
                 builder.efConstruction = efConstruction
                 builder.threads = threads
-                try builder.build(items: vectors, to: out) { done, _ in progress.show(done) }
+                let repair = try builder.build(items: vectors, to: out) { done, _ in progress.show(done) }
                 progress.finish()
                 print(
                     "\(out): \(factory) over \(vectors.count) vectors of \(vectors.dimension), metric \(metric.rawValue)"
                 )
+                if let repair, repair.unreachableCount > 0 { print(sentence(repair)) }
             }
+        }
+
+        private func sentence(_ repair: GraphRepair) -> String {
+            let rest =
+                repair.remainingCount == 0
+                ? "all are reached now"
+                : "\(repair.remainingCount) are still out of reach: build with more links or a higher --ef-construction"
+            return
+                "\(repair.unreachableCount) items were out of the graph's reach: \(repair.addedLinkCount) links added, "
+                + "\(repair.replacedLinkCount) replaced; \(rest)"
         }
     }
 

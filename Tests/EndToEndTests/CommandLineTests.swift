@@ -73,6 +73,17 @@ import Testing
         }
     }
 
+    @Test(arguments: [("HNSW2", "4", true), ("HNSW24", "120", false)])
+    func tellsWhatItRepaired(_ factory: String, _ efConstruction: String, _ isRepaired: Bool) throws {
+        let run = try BelfryRun([
+            "index", "build", "--items", items, "--factory", factory, "--ef-construction", efConstruction, "--threads",
+            "1", "--out", directory.file("index.faiss"),
+        ])
+        #expect(run.status == 0, "\(run)")
+        #expect(run.output.contains("items were out of the graph's reach") == isRepaired, "\(run)")
+        #expect(run.output.contains("all are reached now") == isRepaired, "\(run)")
+    }
+
     @Test func buildsTheSameFileAgainWithOneThread() throws {
         let files = try ["a", "b"].map { name in
             let path = directory.file(name)

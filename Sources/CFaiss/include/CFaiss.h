@@ -121,6 +121,10 @@ int belfry_faiss_get_list(
 /// Frees one inverted list's entries, of which the caller has made a copy. The index cannot be searched by FAISS any more.
 int belfry_faiss_release_list(belfry_faiss_index *index, size_t list);
 
+/// Makes `target` the link in one of a row's slots on level 0 of a graph. `slot` counts from 0 and is that of a link there is,
+/// or the first free one. Nobody else may read the index meanwhile.
+int belfry_faiss_set_link(belfry_faiss_index *index, size_t row, size_t slot, size_t target);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,184 @@
+import CFaiss
+import Foundation
+import TestSupport
+import Testing
+
+@testable import ItemIndex
+
+/// What of a graph a walk can come to, and the repair of what it cannot.
+@Suite struct GraphReachTests {
+    /// Data and graphs of which FAISS leaves rows out of reach: clumps, and few links.
+    enum Sparse: CaseIterable {
+        case clumpsTwoLinks, clumpsFourLinks, clumpsByProduct
+
+        var links: Int { self == .clumpsTwoLinks ? 2 : 4 }
+        var metric: Metric { self == .clumpsByProduct ? .innerProduct : .squaredL2 }
+        var efConstruction: Int { 8 }
+
+        func vectors() -> Vectors {
+            var vectors = Vectors.clustered(2000, 8, clusters: 40, seed: 21)
+            guard metric == .innerProduct else { return vectors }
+            // Of one length, so that a row is the best for its own vector by either metric.
+            for row in 0..<vectors.count {
+                let norm = vectors.row(row).reduce(0) { $0 + $1 * $1 }.squareRoot()
+                for component in 0..<8 { vectors.values[row * 8 + component] /= norm }
+            }
+            return vectors
+        }
+    }
+
+    @Test(arguments: ["HNSW16", "Flat", "IVF4,Flat"]) func everyRowIsReached(_ factory: String) throws {
+        let (index, folder) = try written(factory, .squaredL2, .random(600, 8, seed: 20), efConstruction: 80)
+        defer { withExtendedLifetime(folder) {} }
+        #expect(try index.unreachableRows(limit: 5) == UnreachableRows(count: 0, first: []))
+    }
+
+    @Test func nothingIsReachedInAnEmptyGraph() throws {
+        let (index, folder) = try written("HNSW4", .squaredL2, Vectors(dimension: 3, values: []))
+        defer { withExtendedLifetime(folder) {} }
+        #expect(try index.unreachableRows(limit: 5) == UnreachableRows(count: 0, first: []))
+    }
+
+    @Test func onlyTheEntryPointIsReachedWithoutLinks() throws {
+        let folder = try TemporaryFolder()
+        let stock = try StockFaiss("HNSW4", .innerProduct, .random(300, 8, seed: 11))
+        try stock.write(to: folder.file("index.faiss"))
+        var file = try FaissFileBytes(path: folder.file("index.faiss"))
+        file.cutAllLinks()
+        try file.write(to: folder.file("index.faiss"))
+        let entry = Int(file.integer("entry point", as: Int32.self))
+        let unreachable = try ItemIndex(path: folder.file("index.faiss")).unreachableRows(limit: 3)
+        #expect(unreachable.count == 299)
+        #expect(unreachable.first == Array((0..<4).filter { $0 != entry }.prefix(3)))
+    }
+
+    /// FAISS's own graphs, against a plain search through the file's bytes.
+    @Test(arguments: Sparse.allCases) func unreachableRowsAreThoseOfThePlainSearch(_ sparse: Sparse) throws {
+        let (index, folder) = try written(
+            "HNSW\(sparse.links)", sparse.metric, sparse.vectors(), efConstruction: Int32(sparse.efConstruction))
+        let expected = try unreachable(FaissFileBytes(path: folder.file("index.faiss")))
+        #expect(!expected.isEmpty)
+        #expect(
+            try index.unreachableRows(limit: 4)
+                == UnreachableRows(count: expected.count, first: Array(expected.prefix(4))))
+    }
+
+    @Test(arguments: Sparse.allCases) func buildingReachesEveryRow(_ sparse: Sparse) throws {
+        let vectors = sparse.vectors()
+        let (_, folder) = try written(
+            "HNSW\(sparse.links)", sparse.metric, vectors, efConstruction: Int32(sparse.efConstruction))
+        let stock = try FaissFileBytes(path: folder.file("index.faiss"))
+        let lost = unreachable(stock)
+
+        let items = try vectors.mapped(folder, "items.fbin")
+        var builder = IndexBuilder(factory: .hnsw(links: sparse.links))
+        builder.metric = sparse.metric
+        builder.efConstruction = sparse.efConstruction
+        let repair = try #require(try builder.build(items: items, to: folder.file("repaired.faiss")))
+        #expect(repair.unreachableCount == lost.count)
+        #expect(repair.remainingCount == 0)
+        #expect(repair.addedLinkCount + repair.replacedLinkCount >= 1)
+
+        let repaired = try FaissFileBytes(path: folder.file("repaired.faiss"))
+        #expect(unreachable(repaired).isEmpty)
+        #expect(repaired.bytes.count == stock.bytes.count)
+        #expect(repaired.integer("ef search", as: Int32.self) == stock.integer("ef search", as: Int32.self))
+        let index = try ItemIndex(path: folder.file("repaired.faiss"))
+        #expect(try index.unreachableRows(limit: 5).count == 0)
+        let scratch = SearchScratch(for: index)
+        let missed = try lost.filter { row in
+            let hits = try index.search(vectors.row(row), k: 1, parameters: .literally(ef: 64), scratch: scratch)
+            return Int(hits.rows[0]) != row
+        }
+        #expect(missed.isEmpty, "\(missed.count) of \(lost.count) are not found")
+
+        try builder.build(items: items, to: folder.file("again.faiss"))
+        #expect(try FaissFileBytes(path: folder.file("again.faiss")).bytes == repaired.bytes)
+    }
+
+    @Test func aWholeGraphIsLeftAsItIs() throws {
+        let vectors = Vectors.random(600, 8, seed: 20)
+        let (_, folder) = try written("HNSW16", .squaredL2, vectors, efConstruction: 80)
+        var builder = IndexBuilder(factory: .hnsw(links: 16))
+        builder.metric = .squaredL2
+        builder.efConstruction = 80
+        let items = try vectors.mapped(folder, "items.fbin")
+        let repair = try builder.build(items: items, to: folder.file("built.faiss"))
+        #expect(
+            repair
+                == GraphRepair(unreachableCount: 0, addedLinkCount: 0, replacedLinkCount: 0, remainingCount: 0))
+        #expect(
+            try FaissFileBytes(path: folder.file("built.faiss")).bytes
+                == FaissFileBytes(path: folder.file("index.faiss")).bytes)
+        #expect(try IndexBuilder(factory: .flat).build(items: items, to: folder.file("flat.faiss")) == nil)
+    }
+
+    /// Rows in one place, of which none is nearer than another.
+    @Test func manyEqualRowsAreReached() throws {
+        let folder = try TemporaryFolder()
+        let vectors = Vectors(dimension: 4, values: [Float](repeating: 0.5, count: 4 * 3000))
+        let items = try vectors.mapped(folder, "items.fbin")
+        var builder = IndexBuilder(factory: .hnsw(links: 2))
+        builder.efConstruction = 4
+        let repair = try #require(try builder.build(items: items, to: folder.file("index.faiss")))
+        #expect(repair.remainingCount == 0)
+        #expect(unreachable(try FaissFileBytes(path: folder.file("index.faiss"))).isEmpty)
+    }
+
+    @Test func linksAreSetWithinTheirBounds() throws {
+        let stock = try StockFaiss("HNSW4", .squaredL2, .random(50, 4, seed: 22))
+        var graph = belfry_faiss_graph()
+        #expect(belfry_faiss_get_graph(stock.index.handle, &graph) == 0)
+        let links = graph.neighbours + graph.offsets[3]
+        let used = (0..<8).first { links[$0] < 0 } ?? 8
+        let target = links[0] == 9 ? 10 : 9
+        #expect(belfry_faiss_set_link(stock.index.handle, 3, 0, target) == 0)
+        #expect(links[0] == Int32(target))
+        for (row, slot, target) in [(50, 0, 1), (3, 8, 1), (3, 0, 50), (3, 0, 3)] {
+            #expect(belfry_faiss_set_link(stock.index.handle, row, slot, target) != 0, "\(row) \(slot) \(target)")
+        }
+        if used < 7 { #expect(belfry_faiss_set_link(stock.index.handle, 3, used + 1, 1) != 0) }
+        #expect(links[0] == Int32(target))
+        let flat = try StockFaiss("Flat", .squaredL2, .random(50, 4, seed: 22))
+        #expect(belfry_faiss_set_link(flat.index.handle, 3, 0, 1) != 0)
+    }
+
+    private func written(
+        _ factory: String, _ metric: Metric, _ vectors: Vectors, efConstruction: Int32 = 0
+    ) throws -> (index: ItemIndex, folder: TemporaryFolder) {
+        let folder = try TemporaryFolder()
+        let path = folder.file("index.faiss")
+        try StockFaiss(factory, metric, vectors, efConstruction: efConstruction).write(to: path)
+        return (try ItemIndex(path: path), folder)
+    }
+
+    /// The rows that no links lead to, ascending, level by level through sets.
+    private func unreachable(_ file: FaissFileBytes) -> [Int] {
+        func element<Number: FixedWidthInteger>(_ name: String, _ index: Int, _: Number.Type) -> Int {
+            Int(file.integer(at: file.place(name) + index * MemoryLayout<Number>.size, as: Number.self))
+        }
+        let count = Int(file.integer("count", as: Int64.self))
+        var reached: Set = [Int(file.integer("entry point", as: Int32.self))]
+        var level = Int(file.integer("maximum level", as: Int32.self))
+        while level >= 0 {
+            let begin = element("level ends", level, Int32.self)
+            let end = element("level ends", level + 1, Int32.self)
+            var front = reached
+            while !front.isEmpty {
+                var next: Set<Int> = []
+                for row in front {
+                    let first = element("offsets", row, Int64.self)
+                    for place in begin..<end {
+                        let link = element("links", first + place, Int32.self)
+                        if link < 0 { break }
+                        if !reached.contains(link) { next.insert(link) }
+                    }
+                }
+                reached.formUnion(next)
+                front = next
+            }
+            level -= 1
+        }
+        return (0..<count).filter { !reached.contains($0) }
+    }
+}
