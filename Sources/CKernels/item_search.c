@@ -333,6 +333,11 @@ static void scan_all(
     const belfry_vectors *vectors = &runs->vectors;
     const float constant = constant_of(vectors->metric, vector, vectors->dimension);
     for (size_t number = 0; number < runs->run_count; number++) {
+        // Before what may skip the run: the runs looked at here may all be such.
+        if (deadline != 0 && (number & 31) == 31 && is_late(deadline)) {
+            scratch->is_complete = 0;
+            return;
+        }
         const belfry_run *run = &runs->runs[number];
         float base = constant;
         if (runs->centroids) {
@@ -344,10 +349,6 @@ static void scan_all(
         }
         scan_run(runs, run, query, base, d, eligible, c);
         scratch->scored += run->size;
-        if (deadline != 0 && (number & 31) == 31 && is_late(deadline)) {
-            scratch->is_complete = 0;
-            return;
-        }
     }
 }
 
@@ -534,6 +535,10 @@ size_t belfry_search_all_rows(
         for (size_t block = 0; block < block_count && !c.overflowed; block++) {
             size_t start = block * BELFRY_SCAN_BLOCK;
             size_t size = vectors->count - start < BELFRY_SCAN_BLOCK ? vectors->count - start : BELFRY_SCAN_BLOCK;
+            if (deadline != 0 && (block & 31) == 31 && is_late(deadline)) {
+                scratch->is_complete = 0;
+                break;
+            }
             if (eligible && eligible[block] == 0) continue;
             codes->scorer->block(
                 &coded, codes->codes + start * stride, stride, codes->biases ? codes->biases + start : NULL, size,
@@ -547,10 +552,6 @@ size_t belfry_search_all_rows(
                 if (is_eligible(eligible, (uint32_t)(start + i))) append(&c, score, (uint32_t)(start + i));
             }
             if (c.count >= c.limit) look_through(&c);
-            if (deadline != 0 && (block & 31) == 31 && is_late(deadline)) {
-                scratch->is_complete = 0;
-                break;
-            }
         }
         if (!c.overflowed) {
             look_through(&c);

@@ -71,7 +71,7 @@ float belfry_sq4_encode(
     float largest = 0;
     for (size_t i = 0; i < count; i++) {
         const float *vector = vectors + i * dimension;
-        float squares = 0;
+        double squares = 0;  // the squares of small floats are none
         for (size_t component = 0; component < dimension; component++) {
             float value = origin ? vector[component] - origin[component] : vector[component];
             float step = quantizer->steps[component];
@@ -80,11 +80,11 @@ float belfry_sq4_encode(
             place = place < 0 ? 0 : place > 15 ? 15 : place;
             int code = (int)(place + 0.5f);
             float error = value - (offset + step * (float)code);
-            squares += error * error;
+            squares += (double)error * error;
             size_t line = component / 8, within = component % 8;
             block[line * BELFRY_SQ4_LINE + i * 4 + within % 4] |= (uint8_t)(code << (within / 4 * 4));
         }
-        float norm = sqrtf(squares);
+        float norm = (float)sqrt(squares);
         largest = norm > largest ? norm : largest;
     }
     return largest;

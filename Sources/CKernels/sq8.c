@@ -36,7 +36,7 @@ float belfry_sq8_encode(
     for (size_t row = 0; row < count; row++) {
         const float *vector = vectors + row * dimension;
         uint8_t *out = codes + row * quantizer->stride;
-        float squares = 0;
+        double squares = 0;  // the squares of small floats are none
         for (size_t component = 0; component < dimension; component++) {
             float step = quantizer->steps[component], offset = quantizer->offsets[component];
             float place = step > 0 ? (vector[component] - offset) / step : 0;
@@ -44,10 +44,10 @@ float belfry_sq8_encode(
             int code = (int)(place + 0.5f);
             out[component] = (uint8_t)code;
             float error = vector[component] - (offset + step * (float)code);
-            squares += error * error;
+            squares += (double)error * error;
         }
         memset(out + dimension, 0, quantizer->stride - dimension);
-        float norm = sqrtf(squares);
+        float norm = (float)sqrt(squares);
         largest = norm > largest ? norm : largest;
     }
     return largest;

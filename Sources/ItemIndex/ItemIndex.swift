@@ -179,7 +179,10 @@ public final class ItemIndex: Sendable {
 
         let eligibleCount = eligible?.count ?? count
         let wanted = min(k, eligibleCount)
-        guard wanted > 0 else { return hits(0, scratch) }
+        guard wanted > 0 else {
+            scratch.state.is_complete = 1  // nothing is missing, whatever the search before this one left
+            return hits(0, scratch)
+        }
         let words = eligible.flatMap { $0.isEverything ? nil : UnsafePointer($0.words.baseAddress) }
         let deadline = parameters.deadline ?? 0
 

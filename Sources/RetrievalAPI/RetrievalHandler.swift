@@ -25,6 +25,7 @@ public final class RetrievalHandler {
     // Reused from request to request.
     private var retrieval = RetrievalQuery()
     private var embedding = EmbedQuery()
+    private var coldStarts: [Bool] = []
     private var scoring = ScoreQuery()
     private var scores: [Float?] = []
 
@@ -163,20 +164,48 @@ public final class RetrievalHandler {
             throw Problem(error, user: UserQuery(), snapshot: snapshot)
         }
         encoder.beginEmbed(embedding, to: &exchange.reply)
-        for index in 0..<embedding.userCount {
-            do throws(RetrievalError) {
-                let context = try retriever.enrich(embedding.users[index])
-                let result = try retriever.embed(embedding.users[index], context, strict: embedding.strict)
-                encoder.appendEmbedding(
-                    result.values, isColdStart: context.isColdStart, index: index, isBatch: embedding.isBatch,
-                    to: &exchange.reply)
-            } catch {
-                throw Problem(
-                    error, user: embedding.users[index], snapshot: snapshot,
-                    at: embedding.isBatch ? "/requests/\(index)" : "")
-            }
+        // Several users are embedded together: the tower's weights are then read once for all of them.
+        for first in stride(from: 0, to: embedding.userCount, by: Retriever.placeCount) {
+            try embedUsers(first..<min(first + Retriever.placeCount, embedding.userCount), exchange)
         }
         encoder.endEmbed(embedding, to: &exchange.reply)
+    }
+
+    /// Embeds up to `Retriever.placeCount` users and writes their embeddings. The first user at fault, in the request's
+    /// order, is the one reported.
+    private func embedUsers(_ users: Range<Int>, _ exchange: Exchange) throws(Problem) {
+        coldStarts.removeAll(keepingCapacity: true)
+        var refused: RetrievalError?
+        for index in users {
+            do throws(RetrievalError) {
+                let context = try retriever.enrich(embedding.users[index])
+                try retriever.place(
+                    embedding.users[index], context, strict: embedding.strict, at: index - users.lowerBound)
+                coldStarts.append(context.isColdStart)
+            } catch {
+                // Those before it may still be at fault themselves, and then come first.
+                refused = error
+                break
+            }
+        }
+        if !coldStarts.isEmpty { retriever.embedPlaced(count: coldStarts.count) }
+        for (place, isColdStart) in coldStarts.enumerated() {
+            let index = users.lowerBound + place
+            do throws(RetrievalError) {
+                let result = try retriever.embedding(at: place)
+                encoder.appendEmbedding(
+                    result.values, isColdStart: isColdStart, index: index, isBatch: embedding.isBatch,
+                    to: &exchange.reply)
+            } catch {
+                throw embedProblem(error, index)
+            }
+        }
+        if let refused { throw embedProblem(refused, users.lowerBound + coldStarts.count) }
+    }
+
+    private func embedProblem(_ error: RetrievalError, _ index: Int) -> Problem {
+        Problem(
+            error, user: embedding.users[index], snapshot: snapshot, at: embedding.isBatch ? "/requests/\(index)" : "")
     }
 
     private func score(_ exchange: Exchange) throws(Problem) {

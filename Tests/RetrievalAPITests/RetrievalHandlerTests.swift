@@ -89,6 +89,44 @@ import Towers
         #expect(try serving.post("/v1/embed", #"{"requests":[]}"#).member("results").elements().isEmpty)
     }
 
+    /// However many users a request has, each gets what it would get by itself.
+    @Test(arguments: ["cs3-one-cycle", "plain", "cs3-three-cycles", "cross-only", "cascade-only"])
+    func embedsManyAsOneByOne(fixture: String) throws {
+        let serving = try Serving(fixture)
+        let users = try (0..<11).map { $0 == 2 || $0 == 7 ? #"{"user":{}}"# : try serving.warmup(line: $0) }
+        func answer(_ node: JSONNode) throws -> [Double] {
+            try node.member("embeddings").elements()[0].numbers() + [node.member("cold_start").boolean() ? 1 : 0]
+        }
+        let expected = try users.map { try answer(try #require(try serving.post("/v1/embed", $0).root)) }
+        #expect(Set(expected).count >= 9)
+        for range in [0..<1, 0..<2, 0..<3, 1..<5, 2..<7, 3..<11, 0..<9, 0..<11] {
+            let reply = try serving.post("/v1/embed", #"{"requests":[\#(users[range].joined(separator: ","))]}"#)
+            #expect(try reply.member("results").elements().map { try answer($0) } == Array(expected[range]))
+        }
+    }
+
+    /// The first user at fault is named, at its place, whichever step finds the fault.
+    @Test func embedsNoneIfOneIsAtFault() throws {
+        let fine = try serving.warmup()
+        let faults = [
+            (#"{"user":{"id":7}}"#, "422 id-type /requests/%/user/id"),
+            (#"{"user":{"features":{"country":{}}}}"#, "422 feature-type /requests/%/user/features/country"),
+            (#"{"user":{"features":{"activity":1e300}}}"#, "422 feature-range /requests/%/user/features/activity"),
+        ]
+        for (number, (fault, problem)) in faults.enumerated() {
+            for place in 0..<10 {
+                var users = [String](repeating: fine, count: 10)
+                users[9] = faults[(number + 1) % faults.count].0
+                if place < 8 { users[8] = faults[(number + 2) % faults.count].0 }
+                users[place] = fault
+                let reply = try serving.post("/v1/embed", #"{"requests":[\#(users.joined(separator: ","))]}"#)
+                #expect(try reply.problem() == problem.replacing("%", with: "\(place)"))
+            }
+        }
+        // And the next request is not the worse for it.
+        #expect(try serving.post("/v1/embed", fine).status == 200)
+    }
+
     @Test(arguments: ["cs3-one-cycle", "plain", "cs3-three-cycles", "cross-only", "cascade-only"])
     func scoresAreThoseOfRetrieve(fixture: String) throws {
         let serving = try Serving(fixture)

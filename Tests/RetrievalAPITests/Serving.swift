@@ -33,10 +33,10 @@ final class Serving {
         server.stop()
     }
 
-    /// The first request of the snapshot's warm-up, a known user's, with other members than its own appended.
-    func warmup(_ more: String = "") throws -> String {
+    /// A request of the snapshot's warm-up, the first a known user's, with other members than its own appended.
+    func warmup(_ more: String = "", line number: Int = 0) throws -> String {
         let line = try String(contentsOfFile: "\(snapshot.path)/warmup.jsonl", encoding: .utf8).split(separator: "\n")[
-            0]
+            number]
         let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
         let parts = try ["user", "context"].compactMap { name in
             try object[name].map { value in
