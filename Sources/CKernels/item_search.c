@@ -445,10 +445,11 @@ void belfry_measure_runs(const belfry_runs *structure, belfry_run *runs, belfry_
             // Where the error is well below the spread of the scores, few scores are so close to the k-th best that it
             // matters. Where codes tell next to nothing, all are, and one deviation would lose one in twelve.
             double share = spread > 0 ? deviation / spread : 1;
-            deviation *= share < 0.1 ? 1 : share < 0.6 ? 1 + 2 * (share - 0.1) : 2;
-            greatest = deviation > greatest ? deviation : greatest;
+            deviation *= share < 0.1 ? 1.25 : share < 0.5 ? 1.25 + 1.875 * (share - 0.1) : 2;
+            greatest = deviation <= greatest ? greatest : deviation;
         }
-        run->deviation = (float)greatest;
+        // Where products overflow, nothing is known but the largest error.
+        run->deviation = isfinite(greatest) ? (float)greatest : run->error;
     }
 }
 

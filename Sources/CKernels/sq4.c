@@ -54,7 +54,7 @@ void belfry_sq4_train(const float *sample, size_t count, belfry_sq4_quantizer *q
             float step = 2 * half / 15;
             if (!(step > 0)) continue;
             double error = squared_error(column, count, dimension, (float)mean - half, step);
-            if (error >= best_error) continue;
+            if (!(error < best_error) || !isfinite(step)) continue;
             best_error = error;
             best_offset = (float)mean - half;
             best_step = step;
@@ -106,7 +106,8 @@ void belfry_sq4_prepare(
         float scaled = factor * vector[component];
         float weight = scaled * quantizer->steps[component];
         float rounded = nearbyintf(weight * inverse);
-        rounded = rounded > 127 ? 127 : rounded < -127 ? -127 : rounded;
+        // Not a number where weights overflow; a search then goes by vectors.
+        rounded = rounded > 127 ? 127 : rounded >= -127 ? rounded : -127;
         query->weights[component] = (int8_t)rounded;
         // What rounding takes from a weight is given back for the middle code, 7.5.
         double lost = (double)weight - (double)scale * rounded;

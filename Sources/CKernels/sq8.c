@@ -69,7 +69,8 @@ void belfry_sq8_prepare(
         float scaled = factor * vector[component];
         float weight = scaled * quantizer->steps[component];
         float rounded = nearbyintf(weight * inverse);
-        rounded = rounded > 127 ? 127 : rounded < -127 ? -127 : rounded;
+        // Not a number where weights overflow; a search then goes by vectors.
+        rounded = rounded > 127 ? 127 : rounded >= -127 ? rounded : -127;
         query->weights[component] = (int8_t)rounded;
         // What rounding takes from a weight is given back for the middle code, 127.5.
         double lost = (double)weight - (double)scale * rounded;
