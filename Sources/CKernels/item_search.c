@@ -217,6 +217,7 @@ size_t belfry_search_graph(
 
     walk w = {.vectors = vectors, .vector = query, .codes = codes, .query = {.weights = scratch->weights}};
     if (codes) belfry_sq8_prepare(&codes->quantizer, query, factor_of(vectors->metric), &w.query);
+    if (codes && !isfinite(w.query.certain_error)) w.codes = codes = NULL;
     const char *walked = codes ? (const char *)codes->codes : (const char *)vectors->values;
     const size_t walked_stride = codes ? codes->quantizer.stride : vectors->dimension * sizeof(float);
 
@@ -310,7 +311,8 @@ static inline void scan_run(
     const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, doubt d,
     const uint64_t *eligible, candidates *c) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
-    const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always;
+    // A millionth of what a score is added to is more than the sum's rounding.
+    const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always + 1e-6f * fabsf(base);
     if (2 * off > c->margin) c->margin = 2 * off;
     for (uint32_t start = 0; start < run->size; start += APPENDED_MAX) {
         uint32_t size = run->size - start < APPENDED_MAX ? run->size - start : APPENDED_MAX;
@@ -457,6 +459,9 @@ size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t 
     scratch->scored = 0;
     scratch->is_complete = 1;
     belfry_sq4_query coded = prepared(runs, query, scratch);
+    if (!isfinite(coded.certain_error)) {
+        return search_vectors(&runs->vectors, runs->rows, query, k, NULL, 0, scratch);
+    }
     candidates c = no_candidates(scratch, k, 0);
     scan_all(runs, &coded, query, NULL, 0, doubt_of(runs, &coded, query, 0), &c, scratch);
     look_through(&c);
@@ -486,6 +491,9 @@ size_t belfry_search_lists(
     const belfry_vectors *vectors = &runs->vectors;
     const float *centroids = runs->centroids->vectors.values;
     belfry_sq4_query coded = prepared(runs, query, scratch);
+    if (!isfinite(coded.certain_error)) {
+        return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
+    }
     const doubt d = doubt_of(runs, &coded, query, 0);
     candidates c = no_candidates(scratch, k, 0);
     for (size_t probe = 0; probe < probe_count && probe < RUNS_AHEAD; probe++) {

@@ -100,7 +100,7 @@ void belfry_sq4_prepare(
     }
     float scale = greatest > 0 ? greatest / 127 : 1;
     float inverse = 1 / scale;
-    double offset = 0, variance = 0, certain = 0;
+    double offset = 0, variance = 0, certain = 0, magnitude = 0;
     memset(query->weights, 0, quantizer->line_count * 8);
     for (size_t component = 0; component < dimension; component++) {
         float scaled = factor * vector[component];
@@ -113,14 +113,15 @@ void belfry_sq4_prepare(
         double lost = (double)weight - (double)scale * rounded;
         offset += (double)scaled * quantizer->offsets[component] + lost * 7.5;
         variance += lost * lost * 21.25;  // of a code, if all sixteen are as likely
-        // The sums are of floats: a millionth of what is added up is more than their rounding.
-        certain += fabs(lost) * 7.5
-            + 1e-6 * (fabs((double)scaled * quantizer->offsets[component]) + fabs((double)weight) * 15);
+        certain += fabs(lost) * 7.5;
+        magnitude += fabs((double)scaled * quantizer->offsets[component]) + fabs((double)weight) * 15;
     }
     query->scale = scale;
     query->offset = (float)offset;
     query->rounding_deviation = (float)sqrt(variance);
-    query->certain_error = (float)certain;
+    // The sums are of floats: a millionth of what is added up is more than their rounding. Where they might overflow, nothing
+    // is certain.
+    query->certain_error = magnitude < 1e37 ? (float)(certain + 1e-6 * magnitude) : INFINITY;
 }
 
 // MARK: Scans

@@ -63,7 +63,7 @@ void belfry_sq8_prepare(
     }
     float scale = greatest > 0 ? greatest / 127 : 1;
     float inverse = 1 / scale;
-    double offset = 0, variance = 0, certain = 0;
+    double offset = 0, variance = 0, certain = 0, magnitude = 0;
     memset(query->weights, 0, quantizer->stride);
     for (size_t component = 0; component < dimension; component++) {
         float scaled = factor * vector[component];
@@ -78,14 +78,15 @@ void belfry_sq8_prepare(
         // A twelfth of a squared step is the error of rounding; codes are about 43 from the middle (a normal
         // component whose 255 steps are six deviations).
         variance += (double)weight * weight / 12 + lost * lost * 43 * 43;
-        // The sums are of floats: a millionth of what is added up is more than their rounding.
-        certain += fabs(lost) * 127.5
-            + 1e-6 * (fabs((double)scaled * quantizer->offsets[component]) + fabs((double)weight) * 255);
+        certain += fabs(lost) * 127.5;
+        magnitude += fabs((double)scaled * quantizer->offsets[component]) + fabs((double)weight) * 255;
     }
     query->scale = scale;
     query->offset = (float)offset;
     query->deviation = (float)sqrt(variance);
-    query->certain_error = (float)certain;
+    // The sums are of floats: a millionth of what is added up is more than their rounding. Where they might overflow, nothing
+    // is certain.
+    query->certain_error = magnitude < 1e37 ? (float)(certain + 1e-6 * magnitude) : INFINITY;
 }
 
 // MARK: Scores

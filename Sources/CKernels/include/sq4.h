@@ -43,7 +43,8 @@ typedef struct belfry_sq4_query {
     float scale;
     float offset;
     float rounding_deviation;  // standard deviation of a score's error that is due to the query's own rounding
-    float certain_error;  // at most this much of a score's error is due to the query's own rounding
+    float certain_error;  // at most this much of a score's error is due to the query's own rounding;
+                          // infinite where sums may overflow
 } belfry_sq4_query;
 
 /// Prepares a query whose inner product with the vectors, times `factor`, is wanted.

@@ -34,7 +34,8 @@ typedef struct belfry_sq8_query {
     float scale;
     float offset;
     float deviation;      // standard deviation of a score's error, if errors of components are independent
-    float certain_error;  // at most this much of a score's error is due to the query's own rounding
+    float certain_error;  // at most this much of a score's error is due to the query's own rounding;
+                          // infinite where sums may overflow
 } belfry_sq8_query;
 
 /// Prepares a query whose inner product with the vectors, times `factor`, is wanted.
