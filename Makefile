@@ -23,7 +23,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -134,7 +134,7 @@ test-stacks: stacks
 	$(STACKS_PYTHON) -m pytest -q loadtest/stacks loadtest/tail
 
 ## make test         every test, within 30 minutes on two cores
-test: lint test-swift test-models sanitize test-allocations
+test: lint test-swift test-models test-benchmarks sanitize test-allocations
 
 ## make test-long    the random tests with 20 to 50 times the count
 test-long: libraries fixtures
@@ -151,6 +151,11 @@ test-allocations: libraries fixtures
 ## make test-models  the trainer's tests
 test-models: training
 	$(MODELS) -m pytest -q tests
+
+## make test-benchmarks  the benchmarks' own arithmetic
+test-benchmarks: training
+	$(PYTHON) -m pytest -q loadtest/peers
+	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail
 
 ## make sanitize     the daemon's tests under the address sanitizer, with undefined behaviour in C and C++ trapped
 # Swift has no undefined-behaviour sanitizer. A trap needs no runtime: the process dies with SIGILL where it happens.
