@@ -87,7 +87,9 @@ import Testing
         #expect(try index.unreachableRows(limit: 5).count == 0)
         let scratch = SearchScratch(for: index)
         let missed = try lost.filter { row in
-            let hits = try index.search(vectors.row(row), k: 1, parameters: .literally(ef: 64), scratch: scratch)
+            // As wide as the catalogue: the walk goes wherever links lead, which is what is asked here.
+            let hits = try index.search(
+                vectors.row(row), k: 1, parameters: .literally(ef: index.count), scratch: scratch)
             return Int(hits.rows[0]) != row
         }
         #expect(missed.isEmpty, "\(missed.count) of \(lost.count) are not found")
