@@ -271,7 +271,7 @@ size_t belfry_search_graph(
         }
     }
 
-    float margin = codes ? 3 * w.query.deviation : 0;
+    float margin = codes ? 5 * w.query.deviation : 0;
     candidates c = no_candidates(scratch, k, margin);
     for (size_t i = 0; i < collected_count; i++) append(&c, score_of(collected[i]), row_of(collected[i]));
     look_through(&c);
