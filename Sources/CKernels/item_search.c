@@ -233,6 +233,16 @@ size_t belfry_search_graph(
     marks[row_of(start)] = epoch;
     push(frontier, &frontier_count, ~start);
     if (is_eligible(eligible, row_of(start))) push(collected, &collected_count, start);
+    // The entry point as well, from which every row can be reached (`check` sees to it): links lead one way, and the descent
+    // may end where few of them lead on.
+    uint32_t entry = (uint32_t)graph->entry_point;
+    if (marks[entry] != epoch) {
+        float entry_score;
+        score_links(&w, &entry, 1, &entry_score);
+        marks[entry] = epoch;
+        push(frontier, &frontier_count, ~key_of(entry_score, entry));
+        if (is_eligible(eligible, entry)) offer(collected, &collected_count, ef, key_of(entry_score, entry));
+    }
 
     while (frontier_count > 0) {
         hit_key best = ~pop(frontier, &frontier_count);
