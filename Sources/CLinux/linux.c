@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/resource.h>
@@ -67,31 +66,24 @@ long belfry_receive(int descriptor, void *buffer, size_t capacity, uint64_t *arr
 }
 
 int belfry_spawn_idle(char *const arguments[], int errors, int *process) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    struct sched_param parameters = {.sched_priority = 0};
-    cpu_set_t allowed, all;
-    if (posix_spawn_file_actions_init(&actions) != 0) return ENOMEM;
-    if (posix_spawnattr_init(&attributes) != 0) {
-        posix_spawn_file_actions_destroy(&actions);
-        return ENOMEM;
+    // The child runs in this process's memory until it is the other program, and tells so why it could not become it. Whatever
+    // it calls is a system call; posix_spawn knows no SCHED_IDLE.
+    volatile int fault = 0;
+    pid_t child = vfork();
+    if (child < 0) return errno;
+    if (child == 0) {
+        struct sched_param parameters = {.sched_priority = 0};
+        cpu_set_t all;
+        memset(&all, 0xFF, sizeof all);
+        sched_setaffinity(0, sizeof all, &all);
+        sched_setscheduler(0, SCHED_IDLE, &parameters);
+        int nothing = open("/dev/null", O_RDWR);
+        if (nothing >= 0 && dup2(nothing, 0) >= 0 && dup2(nothing, 1) >= 0 && dup2(errors, 2) >= 0)
+            execv(arguments[0], arguments);
+        fault = errno;
+        _exit(127);
     }
-    int fault = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    if (!fault) fault = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    if (!fault) fault = posix_spawn_file_actions_adddup2(&actions, errors, 2);
-    if (!fault) fault = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSCHEDULER);
-    if (!fault) fault = posix_spawnattr_setschedpolicy(&attributes, SCHED_IDLE);
-    if (!fault) fault = posix_spawnattr_setschedparam(&attributes, &parameters);
-    // Cores are inherited from the calling thread, and there is no attribute for them: it has them all for the moment.
-    int is_known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-    memset(&all, 0xFF, sizeof all);
-    if (is_known) sched_setaffinity(0, sizeof all, &all);
-    pid_t child = 0;
-    extern char **environ;
-    if (!fault) fault = posix_spawn(&child, arguments[0], &actions, &attributes, arguments, environ);
-    if (is_known) sched_setaffinity(0, sizeof allowed, &allowed);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
+    if (fault) waitpid(child, NULL, 0);
     *process = child;
     return fault;
 }

@@ -115,6 +115,7 @@ public struct SnapshotPublishing: Disturbance {
         // The last one's quiet time counts too.
         let isComplete = wait(until: due, clock, isOver)
         noteMemory(&marks, &latest)
+        removeOld(&published, try? SnapshotStatus(client))
         if isComplete, count == plan.ids.count { progress.complete() }
         return marks
     }
