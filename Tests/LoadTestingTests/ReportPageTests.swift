@@ -129,8 +129,7 @@ import Testing
         ] {
             #expect(document.markup.contains(text), "\(text)")
         }
-        #expect(document.markup.contains("data-mark=\"swap\""))
-        #expect(!document.markup.contains("data-mark=\"publish\""))
+        #expect(try #require(document.plots["latency-over-time"]).marks == ["swap"])
         #expect(!document.markup.contains("could not be drawn"))
     }
 
