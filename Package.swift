@@ -53,6 +53,7 @@ let package = Package(
 
         // What the daemon remembers, counts and tells systemd. None knows of snapshots or requests.
         library("DaemonState", ["CKernels", "JSON", "Memory"]),
+        library("Metrics", ["Memory"]),
 
         // The model and what it searches.
         library("Identifiers", ["CKernels", "Memory"]),
@@ -142,6 +143,7 @@ let package = Package(
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("DaemonStateTests", ["DaemonState", "TestSupport"]),
+        tests("MetricsTests", ["CAllocationCount", "Memory", "Metrics"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
