@@ -54,6 +54,7 @@ let package = Package(
         // What the daemon remembers, counts and tells systemd. None knows of snapshots or requests.
         library("DaemonState", ["CKernels", "JSON", "Memory"]),
         library("Metrics", ["Memory"]),
+        library("ServiceNotification", []),
 
         // The model and what it searches.
         library("Identifiers", ["CKernels", "Memory"]),
@@ -144,6 +145,7 @@ let package = Package(
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("DaemonStateTests", ["DaemonState", "TestSupport"]),
         tests("MetricsTests", ["CAllocationCount", "Memory", "Metrics"]),
+        tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
