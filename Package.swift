@@ -51,6 +51,11 @@ let package = Package(
         library("JSON", ["CJSON", "Memory"]),
         library("Safetensors", ["CKernels", "JSON", "Memory"]),
 
+        // What the daemon remembers, counts and tells systemd. None knows of snapshots or requests.
+        library("DaemonState", ["CKernels", "JSON", "Memory"]),
+        library("Metrics", ["Memory"]),
+        library("ServiceNotification", []),
+
         // The model and what it searches.
         library("Identifiers", ["CKernels", "Memory"]),
         library("Towers", ["CKernels", "Identifiers", "Memory", "Safetensors"]),
@@ -138,6 +143,9 @@ let package = Package(
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
+        tests("DaemonStateTests", ["DaemonState", "TestSupport"]),
+        tests("MetricsTests", ["CAllocationCount", "Memory", "Metrics"]),
+        tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
