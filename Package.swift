@@ -72,7 +72,22 @@ let package = Package(
         library("HTTPServer", ["CMicrohttpd", "Memory"]),
         library(
             "RetrievalAPI",
-            ["HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+            [
+                "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval", "Snapshots", "Towers",
+            ]),
+
+        library(
+            "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
+
+        // Which snapshot serves: from found to destroyed, and what the admin plane says of it.
+        .target(name: "CProcess", cSettings: c),
+        library(
+            "SnapshotLife",
+            [
+                "CProcess", "DaemonState", "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval",
+                "RetrievalAPI", "SnapshotCheck", "Snapshots", "Towers",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         // The load tester. It shares no code with the server but what reads files, so that it is able to disagree with it.
         .target(name: "CLinux", cSettings: c),
@@ -104,12 +119,11 @@ let package = Package(
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
 
-        library(
-            "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
         .executableTarget(
             name: "belfry",
             dependencies: [
-                "HTTPServer", "ItemIndex", "LoadTesting", "Retrieval", "RetrievalAPI", "SnapshotCheck", "Snapshots",
+                "DaemonState", "HTTPServer", "ItemIndex", "JSON", "LoadTesting", "Memory", "Metrics", "RetrievalAPI",
+                "ServiceNotification", "SnapshotCheck", "SnapshotLife", "Snapshots",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),

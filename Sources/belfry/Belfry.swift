@@ -9,7 +9,7 @@ struct Belfry: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "belfry",
         abstract: "Low-latency retrieval for two-tower models.",
-        subcommands: [Serve.self, Check.self, Index.self, LoadTestCommand.self])
+        subcommands: [Serve.self, Check.self, Index.self, LoadTestCommand.self, ParseIndex.self])
 }
 
 /// An error of a command: one line that says what is wrong and what to do, exit status 1.
