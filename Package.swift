@@ -73,7 +73,8 @@ let package = Package(
         library(
             "RetrievalAPI",
             [
-                "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval", "Snapshots", "Towers",
+                "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval", "Snapshots",
+                "Towers",
             ]),
 
         library(
@@ -84,7 +85,8 @@ let package = Package(
         library(
             "SnapshotLife",
             [
-                "CProcess", "DaemonState", "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval",
+                "CProcess", "DaemonState", "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics",
+                "Retrieval",
                 "RetrievalAPI", "SnapshotCheck", "Snapshots", "Towers",
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -34,7 +34,9 @@ public final class RequestSample: @unchecked Sendable {
     }
 
     private func keep(_ body: UnsafeRawBufferPointer) {
-        guard (1...Self.slotByteCount).contains(body.count), !isTaken.exchange(true, ordering: .acquiring) else { return }
+        guard (1...Self.slotByteCount).contains(body.count), !isTaken.exchange(true, ordering: .acquiring) else {
+            return
+        }
         let slot = keptCount % Self.slotCount
         keptCount += 1
         lengths[slot] = body.count

@@ -202,7 +202,8 @@ public final class RetrievalHandler {
 
     private func embedProblem(_ error: RetrievalError, _ index: Int, _ session: Session) -> Problem {
         Problem(
-            error, user: embedding.users[index], snapshot: session.snapshot, at: embedding.isBatch ? "/requests/\(index)" : "")
+            error, user: embedding.users[index], snapshot: session.snapshot,
+            at: embedding.isBatch ? "/requests/\(index)" : "")
     }
 
     private func score(_ exchange: Exchange, _ session: Session) throws(Problem) {

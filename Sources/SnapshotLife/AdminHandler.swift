@@ -28,7 +28,8 @@ public final class AdminHandler {
     /// - configuration: what `/v1/config` answers, a JSON object.
     /// - writeMetrics: writes what `/metrics` answers.
     public init(
-        life: SnapshotLife, readiness: Readiness, configuration: String, writeMetrics: @escaping (inout ByteWriter) -> Void
+        life: SnapshotLife, readiness: Readiness, configuration: String,
+        writeMetrics: @escaping (inout ByteWriter) -> Void
     ) {
         self.life = life
         self.readiness = readiness
@@ -92,7 +93,8 @@ public final class AdminHandler {
 
     /// The path, of the default model in its short form.
     private func path(of exchange: Exchange) throws(Problem) -> String {
-        guard let text = exchange.percentDecoded(exchange.path), let path = String(validating: text.bytes, as: UTF8.self)
+        guard let text = exchange.percentDecoded(exchange.path),
+            let path = String(validating: text.bytes, as: UTF8.self)
         else { throw Problem(.malformedPath, exchange.path.string) }
         let models = "/v1/models/"
         guard path.hasPrefix(models) else { return path }
@@ -213,7 +215,8 @@ public final class AdminHandler {
                 id = "\(number)"
             } else {
                 throw Problem(
-                    .wrongType, "\(element.pointer): expected a string or a non-negative integer", field: element.pointer)
+                    .wrongType, "\(element.pointer): expected a string or a non-negative integer",
+                    field: element.pointer)
             }
             guard Limits.idByteCount.contains(id.utf8.count) else {
                 throw Problem(

@@ -60,7 +60,11 @@ final class LoaderThread: Sendable {
 
     /// Ends the thread when its jobs are done.
     func end() {
-        guard let running = thread.withLock({ thread in defer { thread = nil }; return thread }) else { return }
+        guard
+            let running = thread.withLock({ thread in
+                defer { thread = nil }; return thread
+            })
+        else { return }
         isEnding.store(true, ordering: .releasing)
         sem_post(&bell.semaphore)
         pthread_join(running, nil)

@@ -43,7 +43,9 @@ struct MemoryNeed {
     }
 
     private static func controlGroup() -> String? {
-        text(of: "/proc/self/cgroup")?.split(separator: "\n").first { $0.hasPrefix("0::") }.map { String($0.dropFirst(3)) }
+        text(of: "/proc/self/cgroup")?.split(separator: "\n").first { $0.hasPrefix("0::") }.map {
+            String($0.dropFirst(3))
+        }
     }
 
     /// The first number in a file, or the first one after a word.

@@ -46,14 +46,16 @@ public struct SkewRequirement: Sendable {
                 + "required is \(cosineMin)"
         }
         if let overlapMin, let overlap = report.overlapMean, overlap < overlapMin {
-            return "results share \(rounded(overlap)) of the serving snapshot's items \(over), required is \(overlapMin)"
+            return
+                "results share \(rounded(overlap)) of the serving snapshot's items \(over), required is \(overlapMin)"
         }
         if let latencyRatioMax, let ratio = report.latencyRatio, ratio > latencyRatioMax {
             return "requests take \(rounded(ratio)) times the processor time of the serving snapshot's \(over), "
                 + "allowed is \(latencyRatioMax)"
         }
         if report.refusedCount > 0, overlapMin != nil || cosineMin != nil {
-            return "\(report.refusedCount) of \(report.requestCount) requests are refused that the serving snapshot answers"
+            return
+                "\(report.refusedCount) of \(report.requestCount) requests are refused that the serving snapshot answers"
         }
         return nil
     }

@@ -153,13 +153,19 @@ public final class SnapshotLife: Sendable {
     public func end() {
         isEnding.store(true, ordering: .releasing)
         belfry_ring_bell(bell)
-        let running = control.withLock { thread in defer { thread = nil }; return thread }
+        let running = control.withLock { thread in
+            defer { thread = nil }; return thread
+        }
         if let running { pthread_join(running, nil) }
         loader.end()
-        for command in commands.withLock({ commands in defer { commands = [] }; return commands }) {
+        for command in commands.withLock({ commands in
+            defer { commands = [] }; return commands
+        }) {
             command.ticket.finish(.failure(.ending))
         }
-        let watch = held.withLock { held in defer { held.watch = -1 }; return held.watch }
+        let watch = held.withLock { held in
+            defer { held.watch = -1 }; return held.watch
+        }
         if watch >= 0 { close(watch) }
     }
 
@@ -310,7 +316,11 @@ public final class SnapshotLife: Sendable {
     }
 
     private func dropSpare() {
-        guard let spare = held.withLock({ held in defer { held.spare = nil }; return held.spare }) else { return }
+        guard
+            let spare = held.withLock({ held in
+                defer { held.spare = nil }; return held.spare
+            })
+        else { return }
         update(spare.snapshot.manifest.id) { if $0.state == .ready { $0.enter(.found) } }
         destroy(spare)
     }

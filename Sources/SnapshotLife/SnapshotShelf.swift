@@ -37,7 +37,9 @@ struct SnapshotShelf: Sendable {
             return (try? current()).flatMap { $0.id == id ? $0 : nil }
         }
         // A link is a name for a snapshot and none itself; `current` is made under such a name.
-        guard Manifest.isID(id), !Self.isLink("\(path)/\(id)"), Self.exists("\(path)/\(id)/_SUCCESS") else { return nil }
+        guard Manifest.isID(id), !Self.isLink("\(path)/\(id)"), Self.exists("\(path)/\(id)/_SUCCESS") else {
+            return nil
+        }
         return Entry(id: id, path: Self.realPath("\(path)/\(id)") ?? "\(path)/\(id)")
     }
 

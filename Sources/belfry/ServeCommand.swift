@@ -37,7 +37,8 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Keep the snapshot that served before in memory, for an immediate rollback.")
     var keepPrevious = false
 
-    @Option(help: "The least ratio of a new snapshot's item count to the serving one's, and of that to it. (default: 0.5)")
+    @Option(
+        help: "The least ratio of a new snapshot's item count to the serving one's, and of that to it. (default: 0.5)")
     var itemCountRatio: Double?
 
     @Flag(help: "Let a new snapshot drop or retype features.")
@@ -70,7 +71,8 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         let flags: [String: String?] = [
-            "snapshots": snapshots, "state": state, "listen": listen, "admin": admin, "workers": workers.map(String.init),
+            "snapshots": snapshots, "state": state, "listen": listen, "admin": admin,
+            "workers": workers.map(String.init),
             "drain-seconds": drainSeconds.map(String.init), "log-level": logLevel,
             "keep-previous": keepPrevious ? "true" : nil, "item-count-ratio": itemCountRatio.map { "\($0)" },
             "allow-schema-change": allowSchemaChange ? "true" : nil, "skew-cosine-min": skewCosineMin.map { "\($0)" },
