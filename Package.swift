@@ -120,6 +120,8 @@ let package = Package(
 
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
+        // Lets writes of one thread find the disk full.
+        .target(name: "CFullDisk", path: "Tests/CFullDisk", cSettings: c),
 
         .executableTarget(
             name: "belfry",
@@ -159,7 +161,7 @@ let package = Package(
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
-        tests("DaemonStateTests", ["DaemonState", "TestSupport"]),
+        tests("DaemonStateTests", ["CFullDisk", "DaemonState", "TestSupport"]),
         tests("MetricsTests", ["CAllocationCount", "Memory", "Metrics"]),
         tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),

@@ -25,7 +25,8 @@ struct JournalContents {
                 baselineLineCount = pausedCount + 2
             case .header, .unknown:
                 throw StateError(
-                    path: path, fault: "line \(lineCount + 1) is intact and none that this version writes; \(Self.remedy)")
+                    path: path,
+                    fault: "line \(lineCount + 1) is intact and none that this version writes; \(Self.remedy)")
             case _ where lineCount == 0:
                 throw StateError(path: path, fault: "begins with something else than its header; \(Self.remedy)")
             case .pause(let id):
