@@ -63,6 +63,10 @@ let package = Package(
             ]),
         library("Retrieval", ["ItemIndex", "Memory", "Snapshots", "Towers"]),
 
+        // Snapshots into the directory that daemons serve from, and out of it again.
+        library(
+            "Publishing", ["JSON", "Memory", "Snapshots", .product(name: "Crypto", package: "swift-crypto")]),
+
         // The way in and out. HTTPServer knows nothing of retrieval.
         library("HTTPServer", ["CMicrohttpd", "Memory"]),
         library(
@@ -104,7 +108,8 @@ let package = Package(
         .executableTarget(
             name: "belfry",
             dependencies: [
-                "HTTPServer", "ItemIndex", "LoadTesting", "Retrieval", "RetrievalAPI", "SnapshotCheck", "Snapshots",
+                "HTTPServer", "ItemIndex", "JSON", "LoadTesting", "Memory", "Publishing", "Retrieval", "RetrievalAPI",
+                "SnapshotCheck", "Snapshots",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -142,6 +147,7 @@ let package = Package(
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
         tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
+        tests("PublishingTests", ["Memory", "Publishing", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
             "RetrievalAPITests",
@@ -155,7 +161,7 @@ let package = Package(
                 "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "TestSupport", "belfry"]),
+        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "Snapshots", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )
