@@ -47,6 +47,7 @@ public struct SnapshotPublisher: Sendable {
     /// - id: the id to publish it under; its own if nil. With another id the manifest's `id` and the seal over it change,
     ///   and nothing else.
     /// - activates: whether `current` then names it.
+    @discardableResult
     public func publish(_ source: String, id: String? = nil, activates: Bool = false) throws(PublishingError)
         -> Publication
     {

@@ -41,10 +41,12 @@ public struct SnapshotRetention: Sendable {
     ///
     /// - protected: ids in use. It is asked twice: before anything is chosen, and again when the chosen have been renamed
     ///   and nothing is deleted yet. What has come into use meanwhile, or all if it throws, is renamed back.
+    @discardableResult
     public func prune(protected: () throws -> Set<String>) throws -> Pruning {
         try prune(now: time(nil), protected: protected)
     }
 
+    @discardableResult
     func prune(now: Int, protected: () throws -> Set<String>) throws -> Pruning {
         // A directory that was misspelt must not get a lock file.
         guard DirectoryEntries.isDirectory(directory + "/.") else {
