@@ -68,6 +68,10 @@ let package = Package(
             ]),
         library("Retrieval", ["ItemIndex", "Memory", "Snapshots", "Towers"]),
 
+        // Snapshots into the directory that daemons serve from, and out of it again.
+        library(
+            "Publishing", ["JSON", "Memory", "Snapshots", .product(name: "Crypto", package: "swift-crypto")]),
+
         // The way in and out. HTTPServer knows nothing of retrieval.
         library("HTTPServer", ["CMicrohttpd", "Memory"]),
         library(
@@ -126,7 +130,8 @@ let package = Package(
         .executableTarget(
             name: "belfry",
             dependencies: [
-                "DaemonState", "HTTPServer", "ItemIndex", "JSON", "LoadTesting", "Memory", "Metrics", "RetrievalAPI",
+                "DaemonState", "HTTPServer", "ItemIndex", "JSON", "LoadTesting", "Memory", "Metrics", "Publishing",
+                "RetrievalAPI",
                 "ServiceNotification", "SnapshotCheck", "SnapshotLife", "Snapshots",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -168,6 +173,7 @@ let package = Package(
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
         tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
+        tests("PublishingTests", ["Memory", "Publishing", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
             "RetrievalAPITests",
@@ -181,7 +187,7 @@ let package = Package(
                 "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "TestSupport", "belfry"]),
+        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "Snapshots", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )
