@@ -10,6 +10,8 @@ LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libx
 TRAINING := python3-torch python3-venv
 # What the tests of the load tester's outputs read them with.
 READERS := chromium
+# What the unit file is held to its promises with; it brings libseccomp too.
+UNITS := systemd python3
 # What the load tester is measured beside.
 PEERS := wrk curl
 # What the hand-written stacks are built from.
@@ -23,7 +25,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -134,7 +136,7 @@ test-stacks: stacks
 	$(STACKS_PYTHON) -m pytest -q loadtest/stacks loadtest/tail
 
 ## make test         every test, within 30 minutes on two cores
-test: lint test-swift test-models test-benchmarks sanitize test-allocations
+test: lint test-swift test-models test-benchmarks test-systemd sanitize test-allocations
 
 ## make test-long    the random tests with 20 to 50 times the count
 test-long: libraries fixtures
@@ -156,6 +158,13 @@ test-models: training
 test-benchmarks: training
 	$(PYTHON) -m pytest -q loadtest/peers
 	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail
+
+## make test-systemd the unit file: its exposure, whether it is clean, and the daemon under its system call rules
+test-systemd: libraries
+	@dpkg -s $(UNITS) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(UNITS); }
+	swift build $(IMPORT_CHECK) --product belfry
+	systemd/check.sh .build/debug/belfry
 
 ## make sanitize     the daemon's tests under the address sanitizer, with undefined behaviour in C and C++ trapped
 # Swift has no undefined-behaviour sanitizer. A trap needs no runtime: the process dies with SIGILL where it happens.

@@ -51,6 +51,11 @@ let package = Package(
         library("JSON", ["CJSON", "Memory"]),
         library("Safetensors", ["CKernels", "JSON", "Memory"]),
 
+        // What the daemon remembers, counts and tells systemd. None knows of snapshots or requests.
+        library("DaemonState", ["CKernels", "JSON", "Memory"]),
+        library("Metrics", ["Memory"]),
+        library("ServiceNotification", []),
+
         // The model and what it searches.
         library("Identifiers", ["CKernels", "Memory"]),
         library("Towers", ["CKernels", "Identifiers", "Memory", "Safetensors"]),
@@ -63,11 +68,32 @@ let package = Package(
             ]),
         library("Retrieval", ["ItemIndex", "Memory", "Snapshots", "Towers"]),
 
+        // Snapshots into the directory that daemons serve from, and out of it again.
+        library(
+            "Publishing", ["JSON", "Memory", "Snapshots", .product(name: "Crypto", package: "swift-crypto")]),
+
         // The way in and out. HTTPServer knows nothing of retrieval.
         library("HTTPServer", ["CMicrohttpd", "Memory"]),
         library(
             "RetrievalAPI",
-            ["HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+            [
+                "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval", "Snapshots",
+                "Towers",
+            ]),
+
+        library(
+            "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
+
+        // Which snapshot serves: from found to destroyed, and what the admin plane says of it.
+        .target(name: "CProcess", cSettings: c),
+        library(
+            "SnapshotLife",
+            [
+                "CProcess", "DaemonState", "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics",
+                "Retrieval",
+                "RetrievalAPI", "SnapshotCheck", "Snapshots", "Towers",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         // The load tester. It shares no code with the server but what reads files, so that it is able to disagree with it.
         .target(name: "CLinux", cSettings: c),
@@ -98,13 +124,15 @@ let package = Package(
 
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
+        // Lets writes of one thread find the disk full.
+        .target(name: "CFullDisk", path: "Tests/CFullDisk", cSettings: c),
 
-        library(
-            "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
         .executableTarget(
             name: "belfry",
             dependencies: [
-                "HTTPServer", "ItemIndex", "LoadTesting", "Retrieval", "RetrievalAPI", "SnapshotCheck", "Snapshots",
+                "DaemonState", "HTTPServer", "ItemIndex", "JSON", "LoadTesting", "Memory", "Metrics", "Publishing",
+                "RetrievalAPI",
+                "ServiceNotification", "SnapshotCheck", "SnapshotLife", "Snapshots",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -138,10 +166,14 @@ let package = Package(
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
+        tests("DaemonStateTests", ["CFullDisk", "DaemonState", "TestSupport"]),
+        tests("MetricsTests", ["CAllocationCount", "Memory", "Metrics"]),
+        tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
         tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
+        tests("PublishingTests", ["Memory", "Publishing", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
             "RetrievalAPITests",
@@ -155,7 +187,7 @@ let package = Package(
                 "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "TestSupport", "belfry"]),
+        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "Snapshots", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -1,6 +1,7 @@
 import Foundation
 import HTTPServer
 import JSON
+import Memory
 import RetrievalAPI
 import Snapshots
 import TestSupport
@@ -22,8 +23,10 @@ final class Serving {
         let snapshot = try Snapshot(loading: files)
         self.snapshot = snapshot
         let readiness = readiness
-        server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { _ in
-            wrap(RetrievalHandler(snapshot: snapshot, readiness: readiness))
+        let serving = Swappable<Generation>(readerCount: 1)
+        serving.swap(Generation(snapshot: snapshot, workerCount: 1))
+        server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { worker in
+            wrap(RetrievalHandler(serving: serving, worker: worker, readiness: readiness))
         }
         try server.start()
         readiness.set(true)
