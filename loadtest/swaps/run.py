@@ -294,8 +294,11 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="that has what belfry_models needs (%(default)s)")
     parser.add_argument("--data", type=pathlib.Path, default=ROOT / ".build" / "swaps")
     parser.add_argument("--out", type=pathlib.Path, help="by default in the data's folder")
-    parser.add_argument("more", nargs="*", help="more options of belfry loadtest, after --")
-    options = parser.parse_args()
+    parser.epilog = "What follows -- is more options of belfry loadtest."
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:end])
+    options.more = words[end + 1:]
     options.items = options.items or SCENARIOS[options.scenario]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the daemon is ended on the way out
     if not os.path.exists(options.belfry):
