@@ -25,7 +25,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ build: libraries
 ## make loadtest     the smoke and slo scenarios against the daemon of make run
 loadtest: build peers
 	loadtest/against-demo.sh
+
+## make loadtest-swaps  200 published swaps of 200,000 items, and 32 of a million, under load; about an hour and a half
+loadtest-swaps: build training
+	$(PYTHON) loadtest/swaps/run.py swap-200
+	$(PYTHON) loadtest/swaps/run.py swap-p99
 
 ## make loadtest-precision  what the load tester reports, beside arithmetic and wrk; about 8 minutes on an idle machine
 loadtest-precision: build peers
@@ -157,7 +162,7 @@ test-models: training
 ## make test-benchmarks  the benchmarks' own arithmetic
 test-benchmarks: training
 	$(PYTHON) -m pytest -q loadtest/peers
-	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail
+	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail loadtest/swaps
 
 ## make test-systemd the unit file: its exposure, whether it is clean, and the daemon under its system call rules
 test-systemd: libraries
