@@ -88,7 +88,7 @@ import Testing
         try state.write(full)
         let good = try scratch.bytes("choice.json")
         var random = SeededRandom(seed: 11)
-        for _ in 0..<draws(2000) {
+        for _ in 0..<draws(500) {
             let bytes = random.mutation(of: good)
             try scratch.write("choice.json", bytes)
             if bytes == good {
