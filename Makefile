@@ -10,6 +10,8 @@ LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libx
 TRAINING := python3-torch python3-venv
 # What the tests of the load tester's outputs read them with.
 READERS := chromium
+# What the tests of metrics read those with. Taken out of Debian's package, because installing that would start a Prometheus.
+PROMTOOL := .build/promtool/usr/bin/promtool
 # What the load tester is measured beside.
 PEERS := wrk curl
 # What the hand-written stacks are built from.
@@ -189,11 +191,17 @@ peers:
 	@dpkg -s $(PEERS) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(PEERS); }
 
-readers: training
+readers: training $(PROMTOOL)
 	@dpkg -s $(READERS) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(READERS); }
 	@cmp -s Tests/requirements.txt .venv/tests-requirements.txt || \
 	  { $(PYTHON) -m pip install -q -r Tests/requirements.txt && cp Tests/requirements.txt .venv/tests-requirements.txt; }
+
+$(PROMTOOL):
+	@mkdir -p .build/promtool
+	cd .build/promtool && rm -f *.deb && \
+	  { apt-get download -q prometheus || { $(SUDO) apt-get update -q && apt-get download -q prometheus; }; } && \
+	  dpkg --fsys-tarfile prometheus_*.deb | tar -x -m ./usr/bin/promtool && rm -f *.deb
 
 training:
 	@dpkg -s $(TRAINING) >/dev/null 2>&1 || \

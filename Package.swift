@@ -146,7 +146,7 @@ let package = Package(
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("DaemonStateTests", ["CFullDisk", "DaemonState", "TestSupport"]),
-        tests("MetricsTests", ["CAllocationCount", "Memory", "Metrics"]),
+        tests("MetricsTests", ["CAllocationCount", "Metrics", "TestSupport"]),
         tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
