@@ -103,8 +103,8 @@ let package = Package(
 
         // Counts allocations in tests that hold the hot path to none.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
-        // Lets writes of one thread find the disk full.
-        .target(name: "CFullDisk", path: "Tests/CFullDisk", cSettings: c),
+        // Notes what a thread asks of the disk, and lets it find the disk full.
+        .target(name: "CDisk", path: "Tests/CDisk", cSettings: c),
 
         library(
             "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
@@ -145,7 +145,7 @@ let package = Package(
         tests("MemoryTests", ["Memory"]),
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
-        tests("DaemonStateTests", ["CFullDisk", "DaemonState", "TestSupport"]),
+        tests("DaemonStateTests", ["CDisk", "DaemonState", "TestSupport"]),
         tests("MetricsTests", ["CAllocationCount", "Metrics", "TestSupport"]),
         tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
