@@ -60,8 +60,14 @@ extension SeededRandom {
     /// The bytes with one stretch of them changed, cut out, doubled, moved or added.
     mutating func mutation(of bytes: [UInt8]) -> [UInt8] {
         var result = bytes
-        let start = below(bytes.count + 1)
-        let end = min(bytes.count, start + (below(4) == 0 ? below(200) : 1 + below(8)))
+        var start = below(bytes.count + 1)
+        var end = min(bytes.count, start + (below(4) == 0 ? below(200) : 1 + below(8)))
+        if below(3) == 0 {
+            // Whole lines, which are sound by themselves.
+            let starts = [0] + bytes.indices.filter { bytes[$0] == UInt8(ascii: "\n") }.map { $0 + 1 }
+            start = element(starts)
+            end = element(starts.filter { $0 >= start })
+        }
         switch below(8) {
         case 0 where start < bytes.count: result[start] ^= 1 << below(8)
         case 1: for offset in start..<end { result[offset] = UInt8(below(256)) }
