@@ -76,14 +76,14 @@ import Testing
         try target.makeDirectory("unsealed")
         try target.makeDirectory("broken")
         try target.write("broken/_SUCCESS", "{")
-        try target.makeDirectory("not an id")
-        try target.write("not an id/_SUCCESS", "{}")
+        try target.makeSnapshot("timeless", publishedAt: "yesterday")
+        try target.makeSnapshot("not an id", publishedAt: "2020-01-01T00:00:00Z")
         try target.write("file", "text")
         let elsewhere = try TargetDirectory()
         try elsewhere.makeSnapshot("linked", publishedAt: "2020-01-01T00:00:00Z")
         try target.link("linked", to: "\(elsewhere.path)/linked")
         try retention(1).prune { [] }
-        #expect(try target.names == ["a", "broken", "file", "linked", "not an id", "unsealed"])
+        #expect(try target.names == ["a", "broken", "file", "linked", "not an id", "timeless", "unsealed"])
         #expect(try elsewhere.files(under: "linked").count == 2)
     }
 
