@@ -147,6 +147,16 @@ import Testing
         #expect(try target.names == ["a", "d.other", "e.tmp", "not an id.tmp"])
     }
 
+    /// A pruner is killed in the instant in which the daemon takes up what it has set aside.
+    @Test func leavesWhatIsInUseEvenIfItIsSetAside() throws {
+        for id in ["a", "b", "c", "d"] { try target.makeSnapshot("\(id).removed", publishedAt: "2026-01-01T00:00:00Z") }
+        try target.makeDirectory("b.tmp")
+        try target.link("current", to: "a")
+        let later = Int(Date().timeIntervalSince1970) + 3700
+        #expect(try retention(1).prune(now: later) { ["b"] }.leftovers == ["b.tmp", "c.removed", "d.removed"])
+        #expect(try target.names == ["a.removed", "b.removed", "current"])
+    }
+
     @Test func aDraftIsAsYoungAsItsYoungestFile() throws {
         try target.makeDirectory("b.tmp")
         try target.write("b.tmp/file", "half")
