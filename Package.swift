@@ -173,7 +173,7 @@ let package = Package(
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
         tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
-        tests("PublishingTests", ["Memory", "Publishing", "Snapshots", "TestSupport"]),
+        tests("PublishingTests", ["Publishing", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
             "RetrievalAPITests",
