@@ -113,6 +113,7 @@ struct Daemon {
         life.warmupSeconds = configuration.warmupSeconds
         life.memoryReserve = configuration.memoryReserve
         life.indexParser = "/proc/self/exe"
+        life.tellStatus = { [notifier] in notifier.status($0) }
         var journal: PauseJournal?
         if let path = configuration.state {
             do {
@@ -164,6 +165,7 @@ struct DaemonService: Service {
         logger.info("draining")
         notifier.stopping()
         readiness.set(false)
+        life.prepareToEnd()
         server.drain(timeout: drain)
         admin.drain(timeout: .seconds(1))
         life.end()
