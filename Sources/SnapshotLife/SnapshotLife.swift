@@ -94,7 +94,7 @@ public final class SnapshotLife: Sendable {
         }
         noteEntries(at: .debug)
         try loadFirst()
-        loader.lowerPriority()
+        if configuration.lowersPriority { loader.lowerPriority() }
         held.withLock { $0.watch = shelf.isOneSnapshot ? -1 : belfry_watch_directory(shelf.path) }
         var created = pthread_t()
         let status = startThread(&created, named: "belfry-control") { [self] in runControl() }

@@ -112,6 +112,7 @@ struct Daemon {
         life.recordedRequests = configuration.skewRequests
         life.warmupSeconds = configuration.warmupSeconds
         life.memoryReserve = configuration.memoryReserve
+        life.lowersPriority = configuration.lowersPriority
         life.indexParser = "/proc/self/exe"
         life.tellStatus = { [notifier] in notifier.status($0) }
         var journal: PauseJournal?
