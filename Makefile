@@ -12,6 +12,8 @@ TRAINING := python3-torch python3-venv
 READERS := chromium
 # What the tests of metrics read those with. Taken out of Debian's package, because installing that would start a Prometheus.
 PROMTOOL := .build/promtool/usr/bin/promtool
+# What the unit file is held to its promises with; it brings libseccomp too.
+UNITS := systemd python3
 # What the load tester is measured beside.
 PEERS := wrk curl
 # What the hand-written stacks are built from.
@@ -25,7 +27,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -136,7 +138,7 @@ test-stacks: stacks
 	$(STACKS_PYTHON) -m pytest -q loadtest/stacks loadtest/tail
 
 ## make test         every test, within 30 minutes on two cores
-test: lint test-swift test-models test-benchmarks sanitize test-allocations
+test: lint test-swift test-models test-benchmarks test-systemd sanitize test-allocations
 
 ## make test-long    the random tests with 20 to 50 times the count
 test-long: libraries fixtures
@@ -148,7 +150,7 @@ test-swift: libraries fixtures readers
 
 ## make test-allocations  the count of heap allocations per request, which only an optimised build can show
 test-allocations: libraries fixtures
-	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter AllocationTests
+	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter "AllocationTests|ReferenceCountTests"
 
 ## make test-models  the trainer's tests
 test-models: training
@@ -158,6 +160,13 @@ test-models: training
 test-benchmarks: training
 	$(PYTHON) -m pytest -q loadtest/peers
 	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail
+
+## make test-systemd the unit file: its exposure, whether it is clean, and the daemon under its system call rules
+test-systemd: libraries
+	@dpkg -s $(UNITS) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(UNITS); }
+	swift build $(IMPORT_CHECK) --product belfry
+	systemd/check.sh .build/debug/belfry
 
 ## make sanitize     the daemon's tests under the address sanitizer, with undefined behaviour in C and C++ trapped
 # Swift has no undefined-behaviour sanitizer. A trap needs no runtime: the process dies with SIGILL where it happens.

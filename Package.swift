@@ -68,11 +68,32 @@ let package = Package(
             ]),
         library("Retrieval", ["ItemIndex", "Memory", "Snapshots", "Towers"]),
 
+        // Snapshots into the directory that daemons serve from, and out of it again.
+        library(
+            "Publishing", ["JSON", "Memory", "Snapshots", .product(name: "Crypto", package: "swift-crypto")]),
+
         // The way in and out. HTTPServer knows nothing of retrieval.
         library("HTTPServer", ["CMicrohttpd", "Memory"]),
         library(
             "RetrievalAPI",
-            ["HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "Snapshots", "Towers"]),
+            [
+                "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval", "Snapshots",
+                "Towers",
+            ]),
+
+        library(
+            "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
+
+        // Which snapshot serves: from found to destroyed, and what the admin plane says of it.
+        .target(name: "CProcess", cSettings: c),
+        library(
+            "SnapshotLife",
+            [
+                "CProcess", "DaemonState", "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics",
+                "Retrieval",
+                "RetrievalAPI", "SnapshotCheck", "Snapshots", "Towers",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         // The load tester. It shares no code with the server but what reads files, so that it is able to disagree with it.
         .target(name: "CLinux", cSettings: c),
@@ -106,12 +127,12 @@ let package = Package(
         // Notes what a thread asks of the disk, and lets it find the disk full.
         .target(name: "CDisk", path: "Tests/CDisk", cSettings: c),
 
-        library(
-            "SnapshotCheck", ["Identifiers", "ItemIndex", "JSON", "Memory", "Retrieval", "RetrievalAPI", "Snapshots"]),
         .executableTarget(
             name: "belfry",
             dependencies: [
-                "HTTPServer", "ItemIndex", "LoadTesting", "Retrieval", "RetrievalAPI", "SnapshotCheck", "Snapshots",
+                "DaemonState", "HTTPServer", "ItemIndex", "JSON", "LoadTesting", "Memory", "Metrics", "Publishing",
+                "RetrievalAPI",
+                "ServiceNotification", "SnapshotCheck", "SnapshotLife", "Snapshots",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -152,6 +173,7 @@ let package = Package(
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
         tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
+        tests("PublishingTests", ["Publishing", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
             "RetrievalAPITests",
@@ -165,7 +187,7 @@ let package = Package(
                 "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "TestSupport", "belfry"]),
+        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "Snapshots", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )

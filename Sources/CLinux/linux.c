@@ -1,11 +1,16 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 int belfry_epoll_set(int epoll, int operation, int descriptor, uint32_t events, uint32_t token) {
     struct epoll_event event = {.events = events, .data = {.u32 = token}};
@@ -58,4 +63,40 @@ long belfry_receive(int descriptor, void *buffer, size_t capacity, uint64_t *arr
         *arrived = (uint64_t)stamps.ts[0].tv_sec * 1000000000 + (uint64_t)stamps.ts[0].tv_nsec;
     }
     return count;
+}
+
+int belfry_spawn_idle(char *const arguments[], int errors, int *process) {
+    // The child runs in this process's memory until it is the other program, and tells so why it could not become it. Whatever
+    // it calls is a system call; posix_spawn knows no SCHED_IDLE.
+    volatile int fault = 0;
+    pid_t child = vfork();
+    if (child < 0) return errno;
+    if (child == 0) {
+        struct sched_param parameters = {.sched_priority = 0};
+        cpu_set_t all;
+        memset(&all, 0xFF, sizeof all);
+        sched_setaffinity(0, sizeof all, &all);
+        sched_setscheduler(0, SCHED_IDLE, &parameters);
+        int nothing = open("/dev/null", O_RDWR);
+        if (nothing >= 0 && dup2(nothing, 0) >= 0 && dup2(nothing, 1) >= 0 && dup2(errors, 2) >= 0)
+            execv(arguments[0], arguments);
+        fault = errno;
+        _exit(127);
+    }
+    if (fault) waitpid(child, NULL, 0);
+    *process = child;
+    return fault;
+}
+
+uint64_t belfry_wait(int process, int *ending) {
+    int status = 0;
+    struct rusage usage = {};
+    while (wait4(process, &status, 0, &usage) < 0 && errno == EINTR) {}
+    *ending = WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000
+        + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+int belfry_pipe(int ends[2]) {
+    return pipe2(ends, O_CLOEXEC);
 }

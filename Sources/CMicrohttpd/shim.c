@@ -17,7 +17,7 @@ static size_t keep_encoded(void *context, struct MHD_Connection *connection, cha
 
 struct MHD_Daemon *belfry_http_start(const struct belfry_http_options *options) {
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_TURBO, 0, NULL, NULL, options->handle, options->context,
+        MHD_USE_EPOLL | MHD_USE_TURBO | (options->suspends ? MHD_ALLOW_SUSPEND_RESUME : 0), 0, NULL, NULL, options->handle, options->context,
         MHD_OPTION_LISTEN_SOCKET, (MHD_socket)options->listen_socket,
         MHD_OPTION_CONNECTION_LIMIT, options->connection_limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->connection_memory,

@@ -50,10 +50,14 @@ public final class Exchange {
     public var contentType: StaticString = "application/json"
     /// Whether the connection is closed after the reply.
     public var closesConnection = false
+    /// What the handler keeps between its calls for one request; nil at the first one.
+    public var postponed: AnyObject?
+    /// Set by a handler that answers later.
+    var isDone: (() -> Bool)?
 
     // What the worker keeps here between libmicrohttpd's callbacks.
     enum Stage {
-        case head, body, answered
+        case head, body, postponed, answered
     }
     var stage = Stage.head
     var refusal: HTTPProblem?
@@ -92,6 +96,15 @@ public final class Exchange {
         decoded.reserve(decodedRoom)
         clearReply()
         closesConnection = false
+        postponed = nil
+        isDone = nil
+    }
+
+    /// Postpones the reply: the handler returns without one, and is called again with the same exchange once `isDone` says so
+    /// or the server ends. Meanwhile the worker serves its other connections; it asks every few milliseconds. Only where
+    /// `HTTPConfiguration.postponesReplies` is set.
+    public func postpone(until isDone: @escaping () -> Bool) {
+        self.isDone = isDone
     }
 
     /// The head is complete.

@@ -62,6 +62,15 @@ public enum ListenAddress: Sendable, Equatable {
         }
     }
 
+    /// Whether only this machine can reach it: a loopback address or a Unix socket.
+    public var isLocal: Bool {
+        switch self {
+        case .ipv4(let host, _): host.hasPrefix("127.")
+        case .ipv6(let host, _): host == "::1"
+        case .unix: true
+        }
+    }
+
     /// The same host with another port; a Unix socket stays what it is.
     func with(port: UInt16) -> ListenAddress {
         switch self {

@@ -123,13 +123,43 @@ extension Worker {
             return take(part, exchange, record)
         case .body:
             if exchange.refusal != nil { return refuse(exchange) }
-            exchange.stage = .answered
-            handler(exchange)
             counters.requests.add(1, ordering: .relaxed)
-            if isEnding { exchange.closesConnection = true }
-            return exchange.send()
+            return answer(exchange, record)
+        case .postponed:
+            return answer(exchange, record)
         case .answered:
             return true
+        }
+    }
+
+    /// Runs the handler, and sends what it answers unless it postpones that.
+    private func answer(_ exchange: Exchange, _ record: Connection) -> Bool {
+        exchange.stage = .answered
+        exchange.isDone = nil
+        handler(exchange)
+        if exchange.isDone != nil {
+            precondition(suspends, "a reply is postponed by a server that is not configured for it")
+            // A worker that has ended calls nobody again.
+            guard !hasEnded else { return false }
+            exchange.stage = .postponed
+            postponedCount += 1
+            MHD_suspend_connection(record.connection)
+            return true
+        }
+        if isEnding { exchange.closesConnection = true }
+        return exchange.send()
+    }
+
+    /// Goes on with postponed requests whose time has come, or with all.
+    func resumePostponed(all: Bool = false) {
+        guard postponedCount > 0 else { return }
+        for connection in connections {
+            guard let exchange = connection.exchange, exchange.stage == .postponed, let isDone = exchange.isDone,
+                all || isDone()
+            else { continue }
+            exchange.isDone = nil
+            postponedCount -= 1
+            MHD_resume_connection(connection.connection)
         }
     }
 

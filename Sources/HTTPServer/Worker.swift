@@ -21,6 +21,11 @@ final class Worker: @unchecked Sendable {
     var connections: [Connection] = []
     var admittedCount = 0
     var callbackCount = 0
+    /// How many requests wait for their handler to be called again.
+    var postponedCount = 0
+    let suspends: Bool
+    /// The last round is over.
+    var hasEnded = false
     /// When the first callback of the current round came, in nanoseconds of CLOCK_MONOTONIC; 0 before it. What is
     /// served in a round had arrived when the round began.
     var roundBeganAt: UInt64 = 0
@@ -43,7 +48,7 @@ final class Worker: @unchecked Sendable {
 
     /// How long the loop waits for events before it looks whether it is to stop, in milliseconds.
     private static let tickMillis: Int32 = 100
-    private static let drainTickMillis: Int32 = 5
+    private static let watchTickMillis: Int32 = 5
 
     /// Rounds of the loop in one second without a callback and without a wait, beyond which it spins.
     private static let idleRoundsMax = 1000
@@ -64,6 +69,7 @@ final class Worker: @unchecked Sendable {
         self.socket = socket
         name = configuration.threadName
         limits = configuration.limits
+        suspends = configuration.postponesReplies
         self.makeHandler = makeHandler
         exchanges.reserveCapacity(limits.exchangesKeptPerWorker)
         connections.reserveCapacity(limits.connectionsPerWorkerMax + limits.refusalsPerWorkerMax)
@@ -81,6 +87,7 @@ final class Worker: @unchecked Sendable {
         options.connection_limit = UInt32(limits.connectionsPerWorkerMax + limits.refusalsPerWorkerMax)
         options.connection_memory = limits.connectionMemoryBytes
         options.idle_timeout_seconds = UInt32(limits.idleTimeoutSeconds)
+        options.suspends = suspends ? 1 : 0
         options.context = Unmanaged.passUnretained(self).toOpaque()
         setCallbacks(&options)
         daemon = belfry_http_start(&options)
@@ -142,7 +149,9 @@ final class Worker: @unchecked Sendable {
         while true {
             let callbacksBefore = callbackCount
             roundBeganAt = 0
-            guard MHD_run_wait(daemon, isDraining ? Self.drainTickMillis : Self.tickMillis) == .YES else {
+            resumePostponed()
+            let isWatching = isDraining || postponedCount > 0
+            guard MHD_run_wait(daemon, isWatching ? Self.watchTickMillis : Self.tickMillis) == .YES else {
                 fatalError("libmicrohttpd cannot poll any more: errno \(errno)")
             }
             let deadline = stopsAt.load(ordering: .acquiring)
@@ -156,6 +165,12 @@ final class Worker: @unchecked Sendable {
                 if !rounds.hasRested { rounds.hasRested = wantsToWait }
             }
             sweepOnceASecond()
+        }
+        // libmicrohttpd must not stop while a connection is suspended.
+        hasEnded = true
+        if postponedCount > 0 {
+            resumePostponed(all: true)
+            MHD_run(daemon)
         }
         // Closes what is still open, and reports it to the callbacks as any other end.
         MHD_stop_daemon(daemon)
@@ -219,6 +234,7 @@ final class Worker: @unchecked Sendable {
         let idle = UInt64(limits.idleTimeoutSeconds) * second
         for connection in connections {
             if let exchange = connection.exchange {
+                if exchange.stage == .postponed { continue }
                 guard exchange.stage != .answered else {
                     if now &- exchange.answeredAt > send { cut(connection) }
                     continue

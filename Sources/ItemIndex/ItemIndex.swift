@@ -36,6 +36,8 @@ public final class ItemIndex: Sendable {
     private nonisolated(unsafe) let vectors: belfry_vectors
     private nonisolated(unsafe) let graph: belfry_graph
     private let structure: Structure
+    // FAISS's large arrays.
+    private nonisolated(unsafe) let largeArrays: [UnsafeRawBufferPointer]
 
     /// What finds the best items.
     private enum Structure {
@@ -82,6 +84,7 @@ public final class ItemIndex: Sendable {
         let metricNumber = summary.metric.kernelNumber
         let scorers = belfry_scorer_for(metricNumber, instructionSet.kernelNumber)
         let vectorByteCount = summary.count * summary.dimension * MemoryLayout<Float>.stride
+        var largeArrays: [UnsafeRawBufferPointer] = []
         func rows() throws(ItemIndexError) -> belfry_vectors {
             let values = externalVectors ?? belfry_faiss_vectors(loaded.handle)
             if summary.count > 0 {
@@ -91,7 +94,10 @@ public final class ItemIndex: Sendable {
                         path: path, row: first / summary.dimension, component: first % summary.dimension)
                 }
             }
-            if externalVectors == nil { askForLargePages(values, byteCount: vectorByteCount) }
+            if externalVectors == nil {
+                askForLargePages(values, byteCount: vectorByteCount)
+                largeArrays.append(UnsafeRawBufferPointer(start: values, count: vectorByteCount))
+            }
             return belfry_vectors(
                 values: values, count: summary.count, dimension: summary.dimension, scorer: scorers,
                 metric: metricNumber)
@@ -125,6 +131,7 @@ public final class ItemIndex: Sendable {
             }
             defaults = SearchParameters(ef: max(Int(arrays.ef), 1))
             askForLargePages(arrays.neighbours, byteCount: arrays.neighbour_count * 4)
+            largeArrays.append(UnsafeRawBufferPointer(start: arrays.neighbours, count: arrays.neighbour_count * 4))
             askForLargePages(arrays.offsets, byteCount: summary.count * 8)
             // Links, and per row an offset (8) and a level (4).
             byteCount = vectorByteCount + (codes?.byteCount ?? 0) + arrays.neighbour_count * 4 + summary.count * 12
@@ -137,7 +144,12 @@ public final class ItemIndex: Sendable {
             defaults = SearchParameters(nprobe: max(inverted.nprobe, 1))
             byteCount = vectorByteCount + inverted.runs.byteCount
         }
+        self.largeArrays = largeArrays
         faiss = loaded
+    }
+
+    deinit {
+        for array in largeArrays { releaseGradually(array.baseAddress, byteCount: array.count) }
     }
 
     /// The stored vector of a row, which must be in `0 ..< count`; `dimension` numbers, alive as long as the index.

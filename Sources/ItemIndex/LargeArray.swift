@@ -26,6 +26,7 @@ final class LargeArray<Element: BitwiseCopyable>: @unchecked Sendable {
     }
 
     deinit {
+        releaseGradually(base, byteCount: byteCount)
         munmap(base, byteCount)
     }
 }

@@ -17,3 +17,19 @@ func askForLargePages(_ start: UnsafeRawPointer?, byteCount: Int) {
     let collapse: Int32 = 25
     _ = madvise(address, Int(end - first), collapse)
 }
+
+/// Gives memory that will be freed next back to the system, in pieces with pauses between them: unmapping hundreds of
+/// megabytes at once keeps the kernel busy for tens of milliseconds, with the process's map locked. What stood there is gone.
+func releaseGradually(_ start: UnsafeRawPointer?, byteCount: Int) {
+    let pieceSize = 8 << 20
+    let pageSize = UInt(4096)
+    guard let start, byteCount > 2 * pieceSize else { return }
+    var address = (UInt(bitPattern: start) + pageSize - 1) & ~(pageSize - 1)
+    let end = (UInt(bitPattern: start) + UInt(byteCount)) & ~(pageSize - 1)
+    while address < end, let piece = UnsafeMutableRawPointer(bitPattern: address) {
+        let size = min(UInt(pieceSize), end - address)
+        _ = madvise(piece, Int(size), MADV_DONTNEED)
+        address += size
+        usleep(500)
+    }
+}

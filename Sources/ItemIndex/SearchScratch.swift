@@ -45,6 +45,11 @@ public final class SearchScratch {
         freeKept()
     }
 
+    /// Has the marks in memory, so that the first walks need not wait for zero pages. Before the first search.
+    public func touch() {
+        memset(state.marks, 0, count * MemoryLayout.size(ofValue: state.marks[0]))
+    }
+
     /// Makes room for searches whose k, ef and nprobe are at most `kept`, so that they do not allocate.
     public func reserve(_ kept: Int) {
         let capacity = 2 * kept + 64

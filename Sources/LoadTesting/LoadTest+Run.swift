@@ -57,6 +57,11 @@ extension LoadTest {
             // A wrong answer is never good enough, whether or not anybody thought of saying so.
             thresholds.append(try! Threshold("invalid<=0%").judge(measurements))
         }
+        if results.contains(where: { $0.swaps.contains { $0.fault != nil } }),
+            !options.thresholds.contains(where: { $0.left.quantity == .swaps(failed: true) })
+        {
+            thresholds.append(try! Threshold("swaps[failed]<=0").judge(measurements))
+        }
         let invalid = results.enumerated().flatMap { number, result in
             Validity.faults(result, sendLagMax: options.sendLagMax).map {
                 results.count > 1 ? "run \(number + 1): \($0)" : $0

@@ -9,9 +9,13 @@ public final class LoadTest {
     let isQuiet: Bool
     let current: CurrentRun
     private let checks: ReplyChecks
+    private let publishing: PublishedSources?
 
     /// So many different requests are drawn at the most; a longer run sends them again.
     private static let requestCountMax = 1 << 16
+
+    /// What a kept reply takes at the least, its record included.
+    private static let smallestReplyByteCount = 256
 
     /// Reads or draws the requests, and what replies are held against.
     ///
@@ -35,12 +39,18 @@ public final class LoadTest {
             requests = [LoadRequest(body: "", k: 0)]
         }
         for directory in options.catalogues { catalogues.append(try ItemCatalogue(directory: directory)) }
-        let sources = options.expectations.map { Expectations.Source($0) }
-        checks = ReplyChecks(expectations: sources.isEmpty ? nil : try Expectations(sources), catalogues: catalogues)
+        let expectations = options.expectations.map { Expectations.Source($0) }
+        publishing = try options.publishing.map { publishing throws(LoadTestError) in try PublishedSources(publishing) }
+        try publishing?.requireExpected(requests)
+        checks = ReplyChecks(
+            expectations: expectations.isEmpty ? nil : try Expectations(expectations), catalogues: catalogues,
+            belonging: publishing?.belonging)
         let smallestK = requests.map(\.k).min() ?? 0
         for threshold in options.thresholds {
             let problem = threshold.problem(
-                smallestK: smallestK, hasSwaps: options.swaps != nil, measuresRecall: options.measuresRecall,
+                smallestK: smallestK, hasSwaps: options.swaps != nil || publishing != nil, publishes: publishing != nil,
+                checksBelonging: publishing?.belonging != nil && options.validatedShare > 0,
+                measuresRecall: options.measuresRecall,
                 checksReplies: options.validatedShare > 0 && options.method == "POST",
                 isOpenLoop: !options.isClosedLoop)
             if let problem { throw .usage(problem) }
@@ -84,6 +94,10 @@ public final class LoadTest {
         plan.connections = options.connections
         plan.timeoutNanoseconds = options.timeout
         plan.keptShare = options.method == "POST" ? options.validatedShare : 0
+        if let bytes = options.keptBytesMax {
+            plan.keptBytesMax = bytes
+            plan.keptCountMax = bytes / Self.smallestReplyByteCount
+        }
         plan.disconnectShare = options.disconnectShare
         plan.spinNanoseconds = options.spin
         plan.seed = seed
@@ -120,6 +134,9 @@ public final class LoadTest {
                 try SnapshotSwaps(
                     admin: swaps.admin, snapshots: swaps.snapshots, first: options.warmup + swaps.every / 2,
                     every: swaps.every, until: end, settle: swaps.settle))
+        }
+        if let publishing {
+            all.append(publishing.disturbance(options, until: end, progress: progress))
         }
         if options.slowClients > 0 {
             all.append(SlowClients(target: options.target, count: options.slowClients, request: plan.requests[0]))
@@ -168,6 +185,10 @@ extension LoadTestOptions {
             (isClosedLoop && duration == nil, "closed loop needs a duration"),
             (findsMax && (isClosedLoop || isTrace), "--find-max varies the rate of an open loop"),
             (findsMax && thresholds.isEmpty, "--find-max needs thresholds to meet, such as --threshold 'p(99)<5ms'"),
+            (
+                publishing != nil && (findsMax || sweep != nil || swaps != nil || runs > 1),
+                "--swap-publish goes with neither --find-max, --sweep, --swap-snapshots nor --runs"
+            ),
             (
                 findsMax && (sweep != nil || swaps != nil || overload != nil || runs > 1),
                 "--find-max goes with neither --sweep, --swap-every, --overload nor --runs"

@@ -30,6 +30,40 @@ public struct LoadTestOptions: Sendable {
         }
     }
 
+    /// Snapshots that are published in turn under new ids while requests come.
+    public struct Publishing: Sendable {
+        /// Directories of snapshots.
+        public var sources: [String]
+        /// The output of `belfry_models expect` for each of them, or none.
+        public var expectations: [String] = []
+        /// Where the daemon looks for snapshots.
+        public var directory: String
+        /// From one to the next at the least, in nanoseconds.
+        public var every: UInt64
+        /// How many; the run ends when they are done.
+        public var count: Int
+        /// The admin plane.
+        public var admin: Target
+        /// How long the server is left alone after a swap before its quiet window begins, in nanoseconds.
+        public var settle: UInt64 = 500_000_000
+        /// A swap that takes longer has failed, in nanoseconds.
+        public var timeout: UInt64 = 120_000_000_000
+        /// How to publish.
+        public var command = PublishCommand()
+
+        /// Creates the wish.
+        public init(sources: [String], directory: String, every: UInt64, count: Int, admin: Target) {
+            self.sources = sources
+            self.directory = directory
+            self.every = every
+            self.count = count
+            self.admin = admin
+        }
+
+        /// More would not be told apart in a run's records (`Outcome.snapshot`), which know 255 snapshots.
+        public static let countMax = 250
+    }
+
     /// One search parameter and the values it takes in turn.
     public struct Sweep: Sendable {
         /// `ef` or `nprobe`.
@@ -94,6 +128,10 @@ public struct LoadTestOptions: Sendable {
     public var sweep: Sweep?
     /// Swaps on purpose.
     public var swaps: Swaps?
+    /// Snapshots published on purpose.
+    public var publishing: Publishing?
+    /// Replies that are kept to be checked take so much memory at the most, in bytes; nil for what a short run needs.
+    public var keptBytesMax: Int?
     /// Clients that trickle.
     public var slowClients = 0
     /// The share of requests whose client hangs up.

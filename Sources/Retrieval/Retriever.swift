@@ -33,15 +33,25 @@ public final class Retriever {
     private let vectorScratch: UserVectors.Scratch
     private let searchScratch: SearchScratch
     private let eligible: EligibleRows
+    private let paused: PausedRows
+    private var appliedPauseCount = 0
 
     /// Makes the buffers for one worker.
-    public init(snapshot: Snapshot) {
+    ///
+    /// - paused: rows that no search may find, as they are at the time of the search.
+    public init(snapshot: Snapshot, paused: PausedRows = PausedRows()) {
         self.snapshot = snapshot
+        self.paused = paused
         towerScratch = snapshot.userTower.makeScratch()
         vectorScratch = UserVectors.Scratch(
             dimension: snapshot.manifest.dimension, cascadeDimension: snapshot.manifest.cascadeDimension ?? 0)
         searchScratch = SearchScratch(for: snapshot.index)
         eligible = EligibleRows(rowCount: snapshot.items.count)
+    }
+
+    /// Has what a search marks in memory. Before the first search.
+    public func touchBuffers() {
+        searchScratch.touch()
     }
 
     /// Refuses a request that insists on another embedding space than the snapshot's.
@@ -113,13 +123,14 @@ public final class Retriever {
     /// The request's features that the snapshot did not know, as indices among `FeatureValues.entries`; of the last `embed`.
     public var ignoredFeatures: [Int] { towerScratch.ignoredEntries }
 
-    /// Finds the best items that are not excluded. The hits lie in this retriever until its next search.
+    /// Finds the best items that are neither excluded nor paused. The hits lie in this retriever until its next search.
     ///
     /// - deadline: when the search ends with what it has found by then, in nanoseconds of CLOCK_MONOTONIC; nil is never.
     public func search(
         _ embedding: UserEmbedding, _ query: borrowing RetrievalQuery, deadline: UInt64? = nil
     ) throws(RetrievalError) -> Hits {
         eligible.includeAll()
+        paused.bring(eligible, upToDate: &appliedPauseCount)
         for index in query.exclude.indices {
             if let row = try row(of: query.exclude[index], in: snapshot.items.ids, field: .exclude(index)) {
                 eligible.exclude(row)

@@ -40,6 +40,10 @@ public enum OpenAPI {
             """))},
         "/livez": {\(get("live", "Whether the process runs", "Status"))},
         "/readyz": {\(get("ready", "Whether requests are answered", "Status"))},
+        "/metrics": {"get": {"operationId": "metrics", "summary": "What the server counts and measures",
+          "parameters": [{"$ref": "#/components/parameters/traceparent"}],
+          "responses": {"200": {"description": "Metrics", "content": {"text/plain": {"schema": {"type": "string",
+            "description": "Prometheus text exposition format 0.0.4"}}}}, \(problems([503]))}}},
         "/openapi.json": {\(get("description", "This description", "Description"))}
         """
 

@@ -78,10 +78,12 @@ extension Problem {
         case unknownPath = "unknown-path"
         case unknownModel = "unknown-model"
         case unknownItem = "unknown-item"
+        case unknownSnapshot = "unknown-snapshot"
         case methodNotAllowed = "method-not-allowed"
         case notAcceptable = "not-acceptable"
         case textIDs = "text-ids"
         case spaceMismatch = "space-mismatch"
+        case nothingBefore = "nothing-before"
         case bodyTooLarge = "body-too-large"
         case unsupportedMediaType = "unsupported-media-type"
         case unsupportedContentEncoding = "unsupported-content-encoding"
@@ -95,10 +97,12 @@ extension Problem {
         case featureRange = "feature-range"
         case idType = "id-type"
         case searchParameter = "search-parameter"
+        case snapshotRefused = "snapshot-refused"
 
         case internalError = "internal-error"
         case notBuilt = "not-built"
         case notReady = "not-ready"
+        case stateUnavailable = "state-unavailable"
         case deadlineExceeded = "deadline-exceeded"
 
         /// The status and the title, which are the same for every problem of the kind.
@@ -119,10 +123,12 @@ extension Problem {
             case .unknownPath: (404, "There is nothing at this path")
             case .unknownModel: (404, "The model is not served")
             case .unknownItem: (404, "The snapshot does not have the item")
+            case .unknownSnapshot: (404, "No such snapshot is published")
             case .methodNotAllowed: (405, "The path does not take this method")
             case .notAcceptable: (406, "The reply is of a media type that the request does not accept")
             case .textIDs: (406, "Ids of the serving snapshot are strings, and a binary reply holds numbers")
             case .spaceMismatch: (409, "The serving snapshot belongs to another embedding space")
+            case .nothingBefore: (409, "No snapshot served before this one")
             case .bodyTooLarge: (413, "The body is too large")
             case .unsupportedMediaType: (415, "Bodies are application/json")
             case .unsupportedContentEncoding: (415, "Bodies are not compressed")
@@ -135,9 +141,11 @@ extension Problem {
             case .featureRange: (422, "A feature's number is too large for the model")
             case .idType: (422, "Ids of the serving snapshot are strings")
             case .searchParameter: (422, "A search parameter does not fit the serving index")
+            case .snapshotRefused: (422, "The snapshot was refused; what served before goes on serving")
             case .internalError: (500, "The server failed")
             case .notBuilt: (501, "A field's capability is not built yet")
             case .notReady: (503, "The server does not take requests")
+            case .stateUnavailable: (503, "What must be remembered cannot be written")
             case .deadlineExceeded: (504, "The request's time was over before anything was found")
             }
         }

@@ -1,27 +1,32 @@
 public import HTTPServer
 internal import Identifiers
-internal import ItemIndex
 internal import JSON
-internal import Memory
+public import Memory
+internal import Metrics
 internal import Retrieval
-public import Snapshots
+internal import Snapshots
 internal import Towers
 
-/// Answers one worker's requests from one snapshot: decode, enrich, embed, search, encode, in this order and on the
-/// worker's thread. It owns what a request changes, so it is not for two threads at once.
+/// Answers one worker's requests from the snapshot that serves: decode, enrich, embed, search, encode, in this order and on
+/// the worker's thread. It owns what a request changes, so it is not for two threads at once. A request is answered from one
+/// generation from its first byte to its last, whatever takes that one's place meanwhile.
 ///
+///     let serving = Swappable<Generation>(readerCount: workers)
 ///     let readiness = Readiness()
-///     let server = HTTPServer(configuration: configuration) { _ in
-///         let handler = RetrievalHandler(snapshot: snapshot, readiness: readiness)
+///     let server = HTTPServer(configuration: configuration) { worker in
+///         let handler = RetrievalHandler(serving: serving, worker: worker, readiness: readiness)
 ///         return { exchange in handler.handle(exchange) }
 ///     }
 public final class RetrievalHandler {
-    private let snapshot: Snapshot
+    private let serving: Swappable<Generation>
+    private let worker: Int
     private let readiness: Readiness
-    private let retriever: Retriever
     private let decoder: RequestDecoder
-    private let encoder: ResponseEncoder
     private let description: [UInt8]
+    private let metrics: RequestMetrics
+    private let sample: RequestSample?
+    private let writeMetrics: (inout ByteWriter) -> Void
+    private var endpoint = RequestMetrics.Endpoint.other
     // Reused from request to request.
     private var retrieval = RetrievalQuery()
     private var embedding = EmbedQuery()
@@ -29,151 +34,143 @@ public final class RetrievalHandler {
     private var scoring = ScoreQuery()
     private var scores: [Float?] = []
 
-    /// Allocates what one worker needs for this snapshot and for bodies of up to so many bytes; traps if there is no
-    /// memory for that.
+    /// Allocates what one worker needs for bodies of up to so many bytes; traps if there is no memory for that.
+    ///
+    /// - serving: what answers; nothing at first, maybe, and then requests are refused with 503.
+    /// - worker: its number, which is that of its session in each generation.
+    /// - metrics: what it counts in.
+    /// - sample: where some of its requests are kept.
+    /// - writeMetrics: writes what `/metrics` answers.
     public init(
-        snapshot: Snapshot, readiness: Readiness, maximumBodyByteCount: Int = HTTPLimits().bodyBytesMax
+        serving: Swappable<Generation>, worker: Int, readiness: Readiness,
+        maximumBodyByteCount: Int = HTTPLimits().bodyBytesMax, metrics: RequestMetrics = RequestMetrics(),
+        sample: RequestSample? = nil, writeMetrics: @escaping (inout ByteWriter) -> Void = { _ in }
     ) {
-        self.snapshot = snapshot
+        self.metrics = metrics
+        self.sample = sample
+        self.writeMetrics = writeMetrics
+        self.serving = serving
+        self.worker = worker
         self.readiness = readiness
-        retriever = Retriever(snapshot: snapshot)
         do throws(JSONSyntaxError) {
             decoder = try RequestDecoder(maximumBodyByteCount: maximumBodyByteCount)
         } catch {
             fatalError("a worker's decoder: \(error)")
         }
-        encoder = ResponseEncoder(
-            snapshotID: snapshot.manifest.id, spaceID: snapshot.manifest.spaceID, itemIDs: snapshot.items.ids)
         description = Array(OpenAPI.document.utf8)
     }
 
     /// Answers one request.
     public func handle(_ exchange: Exchange) {
+        endpoint = .other
         do throws(Problem) {
             try answer(exchange)
         } catch {
+            metrics.refusals(error.kind).increment()
             exchange.answer(error)
         }
+        metrics.count(
+            endpoint, status: exchange.status, nanoseconds: Instant.now.nanoseconds - exchange.receivedAt)
     }
 
     private func answer(_ exchange: Exchange) throws(Problem) {
         guard let route = Route(path: exchange.path) else {
             throw Problem(.unknownPath, exchange.path.string)
         }
+        switch route {
+        case .retrieve: endpoint = .retrieve
+        case .embed: endpoint = .embed
+        case .score: endpoint = .score
+        case .item: endpoint = .item
+        case .live, .ready, .metrics, .description: break
+        }
         try exchange.requireMethod(route.methods)
         try exchange.requireAccepts(route.replyType)
         if route.methods == .post { try exchange.requireJSONBody() }
         switch route {
-        case .retrieve: try retrieve(exchange)
-        case .embed: try embed(exchange)
-        case .score: try score(exchange)
-        case .item(let encodedID): try describeItem(encodedID, exchange)
-        case .live: exchange.reply.append("{\"status\":\"live\"}")
-        case .ready:
-            guard readiness.isReady else { throw Problem(.notReady, "the server is starting or draining") }
-            encoder.encodeReady(to: &exchange.reply)
-        case .description: description.withUnsafeBytes { exchange.reply.append($0) }
+        case .live: return exchange.reply.append("{\"status\":\"live\"}")
+        case .metrics:
+            exchange.contentType = MetricsText.contentType
+            return writeMetrics(&exchange.reply)
+        case .description: return description.withUnsafeBytes { exchange.reply.append($0) }
+        case .ready where !readiness.isReady: throw Problem(.notReady, "the server is starting or draining")
+        default: break
+        }
+        try serving.withPinned(by: worker) { (generation: Generation?) throws(Problem) in
+            guard let generation else { throw Problem(.notReady, "no snapshot serves yet") }
+            let session = generation.session(worker)
+            switch route {
+            case .retrieve: try retrieve(exchange, session)
+            case .embed: try embed(exchange, session)
+            case .score: try score(exchange, session)
+            case .item(let encodedID): try describeItem(encodedID, exchange, session)
+            case .ready: session.encoder.encodeReady(to: &exchange.reply)
+            case .live, .description, .metrics: break
+            }
         }
     }
 
-    private func retrieve(_ exchange: Exchange) throws(Problem) {
-        let start = Instant.now
+    private func retrieve(_ exchange: Exchange, _ session: Session) throws(Problem) {
+        let began = Instant.now
         do throws(RequestError) {
             try decoder.decodeRetrieve(exchange.body, into: &retrieval)
         } catch {
             throw Problem(error)
         }
-        try requireReplyType(exchange)
+        try requireReplyType(exchange, session)
         let decoded = Instant.now
         let deadline = retrieval.timeoutMillis.map { Instant(nanoseconds: exchange.arrivedBy()).advanced(byMillis: $0) }
+        let outcome: Session.Outcome
         do throws(RetrievalError) {
-            try retriever.requireSpace(retrieval.requiredSpaceID)
-            // Nobody waits for this answer any more; those behind it wait for the worker.
-            if let deadline, decoded >= deadline { throw RetrievalError.deadlineExceeded }
-            let context = try retriever.enrich(retrieval.user)
-            let enriched = Instant.now
-            let embedding = try retriever.embed(retrieval.user, context, strict: retrieval.strict)
-            let embedded = Instant.now
-            let hits = try retriever.search(embedding, retrieval, deadline: deadline?.nanoseconds)
-            let searched = Instant.now
-            guard hits.scores.allSatisfy(\.isFinite) else { throw RetrievalError.embeddingNotFinite }
-
-            var explanation: ResponseEncoder.Explanation?
-            if retrieval.explain {
-                var explained = explain(context, hits)
-                explained.decodeMicros = decoded.micros(since: start)
-                explained.enrichMicros = enriched.micros(since: decoded)
-                explained.embedMicros = embedded.micros(since: enriched)
-                explained.searchMicros = searched.micros(since: embedded)
-                explanation = explained
-            }
-            let headByteCount = encoder.encodeRetrieve(
-                retrieval, rows: hits.rows, scores: hits.scores, isColdStart: context.isColdStart,
-                isComplete: hits.isComplete, explanation: explanation, to: &exchange.reply)
-            if let headByteCount {
-                exchange.contentType = "application/octet-stream"
-                exchange.setHeader("Inference-Header-Content-Length", headByteCount)
-            }
+            outcome = try session.retrieve(
+                retrieval, began: began, decoded: decoded, deadline: deadline, to: &exchange.reply)
         } catch {
-            throw Problem(error, user: retrieval.user, snapshot: snapshot)
+            throw Problem(error, user: retrieval.user, snapshot: session.snapshot)
+        }
+        metrics.count(outcome.steps, encoded: Instant.now)
+        if !outcome.isComplete { metrics.degraded.increment() }
+        if outcome.isColdStart { metrics.coldStarts.increment() }
+        sample?.offer(exchange.body)
+        if let headByteCount = outcome.headByteCount {
+            exchange.contentType = "application/octet-stream"
+            exchange.setHeader("Inference-Header-Content-Length", headByteCount)
         }
     }
 
     /// What `format` asks for must be what Accept allows and the snapshot's ids fit.
-    private func requireReplyType(_ exchange: Exchange) throws(Problem) {
+    private func requireReplyType(_ exchange: Exchange, _ session: Session) throws(Problem) {
         guard retrieval.format == .binary else { return try exchange.requireAccepts(.json) }
         try exchange.requireAccepts(.octets)
-        if case .texts = snapshot.items.ids {
+        if case .texts = session.snapshot.items.ids {
             throw Problem(
                 .textIDs, "format \"binary\" needs a catalogue whose ids are numbers; take rows or columns",
                 field: "/format")
         }
     }
 
-    private func explain(_ context: UserContext, _ hits: Hits) -> ResponseEncoder.Explanation {
-        var explanation = ResponseEncoder.Explanation()
-        explanation.hasCrossVector = context.cached.cross != nil
-        explanation.hasCascadeVector = context.cached.cascade != nil
-        explanation.scoredItemCount = hits.scoredCount
-        explanation.ignoredFeatures = retriever.ignoredFeatures
-        guard !retrieval.exact else { return explanation }
-        switch snapshot.index.kind {
-        case .flat: break
-        case .hnsw:
-            // As the index does: no narrower than k, and no walk that would see every item.
-            let ef = max(
-                retrieval.ef ?? snapshot.manifest.index.ef ?? snapshot.index.defaults.ef ?? 1,
-                min(retrieval.k, snapshot.index.count))
-            if ef < snapshot.index.count { explanation.ef = ef }
-        case .ivfFlat:
-            explanation.nprobe =
-                retrieval.nprobe ?? snapshot.manifest.index.nprobe ?? snapshot.index.defaults.nprobe ?? 1
-        }
-        return explanation
-    }
-
-    private func embed(_ exchange: Exchange) throws(Problem) {
+    private func embed(_ exchange: Exchange, _ session: Session) throws(Problem) {
         do throws(RequestError) {
             try decoder.decodeEmbed(exchange.body, into: &embedding)
         } catch {
             throw Problem(error)
         }
         do throws(RetrievalError) {
-            try retriever.requireSpace(embedding.requiredSpaceID)
+            try session.retriever.requireSpace(embedding.requiredSpaceID)
         } catch {
-            throw Problem(error, user: UserQuery(), snapshot: snapshot)
+            throw Problem(error, user: UserQuery(), snapshot: session.snapshot)
         }
-        encoder.beginEmbed(embedding, to: &exchange.reply)
+        session.encoder.beginEmbed(embedding, to: &exchange.reply)
         // Several users are embedded together: the tower's weights are then read once for all of them.
         for first in stride(from: 0, to: embedding.userCount, by: Retriever.placeCount) {
-            try embedUsers(first..<min(first + Retriever.placeCount, embedding.userCount), exchange)
+            try embedUsers(first..<min(first + Retriever.placeCount, embedding.userCount), exchange, session)
         }
-        encoder.endEmbed(embedding, to: &exchange.reply)
+        session.encoder.endEmbed(embedding, to: &exchange.reply)
     }
 
     /// Embeds up to `Retriever.placeCount` users and writes their embeddings. The first user at fault, in the request's
     /// order, is the one reported.
-    private func embedUsers(_ users: Range<Int>, _ exchange: Exchange) throws(Problem) {
+    private func embedUsers(_ users: Range<Int>, _ exchange: Exchange, _ session: Session) throws(Problem) {
+        let retriever = session.retriever
         coldStarts.removeAll(keepingCapacity: true)
         var refused: RetrievalError?
         for index in users {
@@ -193,57 +190,58 @@ public final class RetrievalHandler {
             let index = users.lowerBound + place
             do throws(RetrievalError) {
                 let result = try retriever.embedding(at: place)
-                encoder.appendEmbedding(
+                session.encoder.appendEmbedding(
                     result.values, isColdStart: isColdStart, index: index, isBatch: embedding.isBatch,
                     to: &exchange.reply)
             } catch {
-                throw embedProblem(error, index)
+                throw embedProblem(error, index, session)
             }
         }
-        if let refused { throw embedProblem(refused, users.lowerBound + coldStarts.count) }
+        if let refused { throw embedProblem(refused, users.lowerBound + coldStarts.count, session) }
     }
 
-    private func embedProblem(_ error: RetrievalError, _ index: Int) -> Problem {
+    private func embedProblem(_ error: RetrievalError, _ index: Int, _ session: Session) -> Problem {
         Problem(
-            error, user: embedding.users[index], snapshot: snapshot, at: embedding.isBatch ? "/requests/\(index)" : "")
+            error, user: embedding.users[index], snapshot: session.snapshot,
+            at: embedding.isBatch ? "/requests/\(index)" : "")
     }
 
-    private func score(_ exchange: Exchange) throws(Problem) {
+    private func score(_ exchange: Exchange, _ session: Session) throws(Problem) {
         do throws(RequestError) {
             try decoder.decodeScore(exchange.body, into: &scoring)
         } catch {
             throw Problem(error)
         }
         do throws(RetrievalError) {
-            try retriever.requireSpace(scoring.requiredSpaceID)
-            let context = try retriever.enrich(scoring.user)
-            let embedding = try retriever.embed(scoring.user, context, strict: scoring.strict)
+            try session.retriever.requireSpace(scoring.requiredSpaceID)
+            let context = try session.retriever.enrich(scoring.user)
+            let embedding = try session.retriever.embed(scoring.user, context, strict: scoring.strict)
             scores.removeAll(keepingCapacity: true)
             for index in scoring.items.indices {
-                let row = try retriever.itemRow(of: scoring.items[index], field: .items(index))
-                let score = row.map { retriever.score(embedding, itemRow: $0) }
+                let row = try session.retriever.itemRow(of: scoring.items[index], field: .items(index))
+                let score = row.map { session.retriever.score(embedding, itemRow: $0) }
                 guard score?.isFinite ?? true else { throw RetrievalError.embeddingNotFinite }
                 scores.append(score)
             }
-            encoder.encodeScore(scoring, scores: scores, isColdStart: context.isColdStart, to: &exchange.reply)
+            session.encoder.encodeScore(scoring, scores: scores, isColdStart: context.isColdStart, to: &exchange.reply)
         } catch {
-            throw Problem(error, user: scoring.user, snapshot: snapshot)
+            throw Problem(error, user: scoring.user, snapshot: session.snapshot)
         }
     }
 
-    private func describeItem(_ encodedID: Text, _ exchange: Exchange) throws(Problem) {
+    private func describeItem(_ encodedID: Text, _ exchange: Exchange, _ session: Session) throws(Problem) {
         guard let id = exchange.percentDecoded(encodedID), String(validating: id.bytes, as: UTF8.self) != nil else {
             throw Problem(.malformedPath, encodedID.string)
         }
-        guard let row = snapshot.items.ids.row(of: id) else {
+        guard let row = session.snapshot.items.ids.row(of: id) else {
             throw Problem(.unknownItem, id.string)
         }
-        encoder.encodeItem(row, of: snapshot, to: &exchange.reply)
+        session.encoder.encodeItem(row, of: session.snapshot, to: &exchange.reply)
     }
 }
 
 extension Exchange {
-    func requireMethod(_ methods: Route.Methods) throws(Problem) {
+    package func requireMethod(_ methods: Route.Methods) throws(Problem) {
         let isTaken = methods == .post ? method == .post : method == .get || method == .head
         guard isTaken else {
             var problem = Problem(.methodNotAllowed, "\(path.string) takes \(methods.rawValue)")
@@ -259,12 +257,13 @@ extension Exchange {
             case .json: MediaType.acceptsJSON(accept)
             case .octets: MediaType.acceptsOctets(accept)
             case .either: MediaType.acceptsJSON(accept) || MediaType.acceptsOctets(accept)
+            case .metrics: true
             }
         guard isAccepted else { throw Problem(.notAcceptable, "Accept excludes \(type.rawValue)") }
     }
 
     /// A body without a Content-Type is taken for JSON.
-    func requireJSONBody() throws(Problem) {
+    package func requireJSONBody() throws(Problem) {
         if let encoding = header("Content-Encoding"), !MediaType.isIdentity(encoding) {
             throw Problem(.unsupportedContentEncoding, "Content-Encoding must be absent or identity")
         }
@@ -274,7 +273,7 @@ extension Exchange {
     }
 
     /// Makes a problem the reply, in place of what was written so far.
-    func answer(_ problem: Problem) {
+    package func answer(_ problem: Problem) {
         clearReply()
         status = problem.status
         contentType = "application/problem+json"

@@ -14,6 +14,8 @@ public enum Route {
     case live
     /// `GET /readyz`
     case ready
+    /// `GET /metrics`
+    case metrics
     /// `GET /openapi.json`
     case description
 
@@ -30,6 +32,8 @@ public enum Route {
             self = .live
         } else if path == Text("/readyz") {
             self = .ready
+        } else if path == Text("/metrics") {
+            self = .metrics
         } else if path == Text("/openapi.json") {
             self = .description
         } else if path.byteCount > itemPrefix.byteCount,
@@ -56,18 +60,24 @@ public enum Route {
         case octets = "application/octet-stream"
         /// The request's body decides.
         case either = "application/json and application/octet-stream"
+        /// Metrics, whatever is asked for: scrapers list the formats they would rather have.
+        case metrics = "text/plain"
     }
 
     /// The media type of its replies.
     public var replyType: ReplyType {
-        if case .retrieve = self { .either } else { .json }
+        switch self {
+        case .retrieve: .either
+        case .metrics: .metrics
+        default: .json
+        }
     }
 
     /// The methods it takes.
     public var methods: Methods {
         switch self {
         case .retrieve, .embed, .score: .post
-        case .item, .live, .ready, .description: .get
+        case .item, .live, .ready, .metrics, .description: .get
         }
     }
 }

@@ -44,6 +44,13 @@ public struct SnapshotCheck {
         try check(snapshot, files, try GoldenAnswers(files), report)
     }
 
+    /// Checks the answers of a snapshot that is loaded: golden requests, warm-up requests, recall.
+    ///
+    /// - Throws: the first fault.
+    public static func checkAnswers(of snapshot: Snapshot, _ files: SnapshotFiles) throws(SnapshotError) {
+        try SnapshotCheck(path: files.path).check(snapshot, files, try GoldenAnswers(files)) { _ in }
+    }
+
     private func check(
         _ snapshot: Snapshot, _ files: SnapshotFiles, _ golden: GoldenAnswers, _ report: (String) -> Void
     ) throws(SnapshotError) {

@@ -16,6 +16,16 @@ public struct SnapshotError: Error, Equatable, CustomStringConvertible {
         case golden
         /// The index finds too little of what exact search finds.
         case recall
+        /// There is not enough memory for it.
+        case memory
+        /// It drops or retypes a feature of the one that serves.
+        case schema
+        /// It has far fewer or far more items than the one that serves.
+        case itemCount = "item_count"
+        /// It does not answer its own warm-up requests.
+        case warmup
+        /// Its answers or its speed differ too much from those of the one that serves.
+        case skew
     }
 
     /// The stage.

@@ -1,7 +1,9 @@
 internal import Crypto
 internal import Glibc
+public import Identifiers
 internal import JSON
 internal import Memory
+internal import Safetensors
 
 /// The files of a snapshot that is complete and unchanged: `_SUCCESS` seals the manifest, and the manifest every other
 /// file. Nothing here parses more than JSON, so that damaged bytes never reach a parser that could abort.
@@ -43,6 +45,17 @@ public struct SnapshotFiles: Sendable {
             try SnapshotFiles.map(file, in: path, .integrity).withBytes { bytes throws(SnapshotError) in
                 try SnapshotFiles.check(bytes, file, seal, sealedBy: "the manifest")
             }
+        }
+    }
+
+    /// Lends the items' ids without loading anything else of the snapshot.
+    public func withItemIDs<Outcome>(_ body: (Identifiers) -> Outcome) throws(SnapshotError) -> Outcome {
+        do throws(SafetensorsError) {
+            let file = try SafetensorsFile(path: path(of: "items.safetensors"))
+            defer { withExtendedLifetime(file) {} }
+            return body(try Identifiers(file: file, type: manifest.itemIDType, count: manifest.itemCount))
+        } catch {
+            throw SnapshotError(.contents, file: error.file, error.fault)
         }
     }
 

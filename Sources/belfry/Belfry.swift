@@ -1,6 +1,7 @@
 internal import ArgumentParser
 
-/// The command line: `belfry serve`, `belfry check`, `belfry index ...`, `belfry loadtest`.
+/// The command line: `belfry serve`, `belfry check`, `belfry publish`, `belfry snapshots ...`, `belfry index ...`,
+/// `belfry loadtest`.
 @main
 struct Belfry: AsyncParsableCommand {
     /// As reports name the program.
@@ -9,7 +10,10 @@ struct Belfry: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "belfry",
         abstract: "Low-latency retrieval for two-tower models.",
-        subcommands: [Serve.self, Check.self, Index.self, LoadTestCommand.self])
+        subcommands: [
+            Serve.self, Check.self, Publish.self, SnapshotsCommand.self, Index.self, LoadTestCommand.self,
+            ParseIndex.self,
+        ])
 }
 
 /// An error of a command: one line that says what is wrong and what to do, exit status 1.

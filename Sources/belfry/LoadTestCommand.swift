@@ -83,6 +83,8 @@ struct LoadTestRun: AsyncParsableCommand {
 
     @Option(help: "The share of replies that is checked. (default: 1%)")
     var validate: String?
+    @Option(help: "Memory for the replies that are checked, like 4GiB; by default 20000 replies and 512 MiB.")
+    var validateMemory: String?
     @Option(
         help:
             "PyTorch's answers from 'belfry_models expect', to hold scores against: FILE or SNAPSHOT-ID=FILE. Repeatable."
@@ -108,9 +110,26 @@ struct LoadTestRun: AsyncParsableCommand {
     var swapEvery: String?
     @Option(help: "The snapshots to swap between. (default: all the server has)")
     var swapSnapshots: String?
+    @Option(
+        help:
+            "Publish this snapshot under a new id, in turn with others, and wait until the daemon serves it. Repeatable."
+    )
+    var swapPublish: [String] = []
+    @Option(help: "What 'belfry_models expect' gave for each --swap-publish, to recompute replies with. Repeatable.")
+    var swapExpect: [String] = []
+    @Option(help: "Where --swap-publish publishes to: the daemon's --snapshots.")
+    var swapDirectory: String?
+    @Option(help: "How many times to publish; the run ends when they are done. (default: 250)")
+    var swaps: String?
+    @Option(help: "A swap that takes longer than this has failed. (default: 120s)")
+    var swapTimeout: String?
     @Option(help: "The admin plane: http://HOST:PORT or unix:PATH. (default: the target)")
     var admin: String?
-    @Option(help: "How much longer than the activation a swap's window lasts. (default: 500ms)")
+    @Option(
+        help: """
+            How much longer than the activation a swap's window lasts; with --swap-publish how much later its quiet \
+            window begins at the earliest. (default: 500ms)
+            """)
     var swapSettle: String?
     @Option(help: "Clients that send a byte every 50 ms, besides the load. (default: 0)")
     var slowClients: String?
@@ -142,11 +161,16 @@ struct LoadTestRun: AsyncParsableCommand {
             "excluding": excluding, "k": k, "ef": ef, "nprobe": nprobe, "format": format, "validate": validate,
             "recall-sample": recallSample, "max-send-lag": maxSendLag, "probe-duration": probeDuration,
             "sweep": sweep, "swap-every": swapEvery, "swap-snapshots": swapSnapshots, "admin": admin,
-            "swap-settle": swapSettle, "slow-clients": slowClients, "disconnect": disconnect, "overload": overload,
+            "swap-settle": swapSettle, "swap-directory": swapDirectory, "swaps": swaps, "swap-timeout": swapTimeout,
+            "validate-memory": validateMemory, "slow-clients": slowClients, "disconnect": disconnect,
+            "overload": overload,
             "json": json, "html": html, "hgrm": hgrm, "interval-log": intervalLog,
             "closed": closed ? "true" : nil, "find-max": findMax ? "true" : nil, "quiet": quiet ? "true" : nil,
         ]
-        let several = ["expect": expect, "catalogue": catalogue, "threshold": threshold].filter { !$0.value.isEmpty }
+        let several = [
+            "expect": expect, "catalogue": catalogue, "threshold": threshold, "swap-publish": swapPublish,
+            "swap-expect": swapExpect,
+        ].filter { !$0.value.isEmpty }
         return single.compactMapValues { $0.map { [$0] } }.merging(several) { $1 }
     }
 

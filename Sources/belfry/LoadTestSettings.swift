@@ -104,6 +104,8 @@ struct LoadTestSettings {
         options.validatedShare = try share("validate", default: 0.01, &settings)
         options.expectations = try settings.texts("expect")
         options.catalogues = try settings.texts("catalogue")
+        options.keptBytesMax = try settings.value(
+            "validate-memory", expected: "memory like 512MiB or 4GiB", Quantities.byteCount)
         options.recallCount = try settings.integer("recall-sample", default: 500, in: 0...100_000)!
         options.thresholds = try settings.texts("threshold").map { try Threshold($0) }
         options.sendLagMax = try duration("max-send-lag", default: nil, &settings)
@@ -126,7 +128,27 @@ struct LoadTestSettings {
         let ids = try settings.texts("swap-snapshots")
         let admin = try settings.text("admin")
         let settle = try duration("swap-settle", default: "500ms", &settings)!
-        if let every {
+        let published = try settings.texts("swap-publish")
+        let expected = try settings.texts("swap-expect")
+        let directory = try settings.text("swap-directory")
+        let count = try settings.integer("swaps", in: 1...LoadTestOptions.Publishing.countMax)
+        let timeout = try duration("swap-timeout", default: published.isEmpty ? nil : "120s", &settings)
+        if !published.isEmpty {
+            guard let directory else {
+                throw CommandFailure("'swap-publish' needs 'swap-directory', where the daemon looks for snapshots")
+            }
+            guard ids.isEmpty else { throw CommandFailure("'swap-snapshots' and 'swap-publish' exclude each other") }
+            var publishing = LoadTestOptions.Publishing(
+                sources: published, directory: directory, every: every ?? 5_000_000_000,
+                count: count ?? LoadTestOptions.Publishing.countMax,
+                admin: try admin.map { try Target($0, defaultPath: "/") } ?? options.target)
+            publishing.expectations = expected
+            publishing.settle = settle
+            publishing.timeout = timeout!
+            options.publishing = publishing
+        } else if !expected.isEmpty || directory != nil || count != nil || timeout != nil {
+            throw CommandFailure("'swap-expect', 'swap-directory', 'swaps' and 'swap-timeout' go with 'swap-publish'")
+        } else if let every {
             options.swaps = LoadTestOptions.Swaps(
                 every: every, snapshots: ids.flatMap { $0.split(separator: ",").map(String.init) },
                 admin: try admin.map { try Target($0, defaultPath: "/") } ?? options.target, settle: settle)

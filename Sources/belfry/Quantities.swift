@@ -20,6 +20,15 @@ enum Quantities {
         return value
     }
 
+    /// `512MiB` or `4GiB`, in bytes.
+    static func byteCount(_ text: String) -> Int? {
+        for (suffix, factor) in [("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)] where text.hasSuffix(suffix) {
+            guard let value = Double(text.dropLast(3)), value > 0, value * factor <= 1e15 else { return nil }
+            return Int(value * factor)
+        }
+        return nil
+    }
+
     /// `3x` or `3`, above 1.
     static func factor(_ text: String) -> Double? {
         guard let value = Double(text.hasSuffix("x") ? text.dropLast() : text[...]), value > 1, value <= 1000 else {

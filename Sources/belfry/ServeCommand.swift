@@ -1,11 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
-internal import HTTPServer
-internal import Logging
-internal import RetrievalAPI
-internal import ServiceLifecycle
-internal import Snapshots
-internal import UnixSignals
+internal import ServiceNotification
 
 /// `belfry serve`
 struct Serve: AsyncParsableCommand {
@@ -20,8 +15,14 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "A directory of snapshots with a 'current' link, or one snapshot itself. Only read.")
     var snapshots: String?
 
+    @Option(help: "Where to remember an operator's choice of snapshot, and what is paused. (default: nowhere)")
+    var state: String?
+
     @Option(help: "Where to listen: HOST:PORT, [IPv6]:PORT or unix:PATH. (default: 127.0.0.1:8080)")
     var listen: String?
+
+    @Option(help: "Where the admin plane listens: a loopback address or unix:PATH. (default: 127.0.0.1:8081)")
+    var admin: String?
 
     @Option(help: "Worker threads. (default: one per core)")
     var workers: Int?
@@ -33,6 +34,39 @@ struct Serve: AsyncParsableCommand {
         help: "The least level that is logged: trace, debug, info, notice, warning, error, critical. (default: info)")
     var logLevel: String?
 
+    @Flag(help: "Keep the snapshot that served before in memory, for an immediate rollback.")
+    var keepPrevious = false
+
+    @Option(
+        help: "The least ratio of a new snapshot's item count to the serving one's, and of that to it. (default: 0.5)")
+    var itemCountRatio: Double?
+
+    @Flag(help: "Let a new snapshot drop or retype features.")
+    var allowSchemaChange = false
+
+    @Option(help: "The least mean cosine of a new snapshot's embeddings to the serving one's. (default: not required)")
+    var skewCosineMin: Double?
+
+    @Option(help: "The least mean share of results in common with the serving snapshot. (default: not required)")
+    var skewOverlapMin: Double?
+
+    @Option(help: "The greatest median ratio of a request's time to the serving snapshot's. (default: not required)")
+    var skewLatencyMax: Double?
+
+    @Option(help: "Recorded requests, one JSON a line, to compare a new snapshot by beside sampled ones.")
+    var skewRequests: String?
+
+    @Option(help: "Processor time for warming up a snapshot, in seconds. (default: 5)")
+    var warmupSeconds: Double?
+
+    @Option(help: "Bytes of memory to leave free when a snapshot is loaded. (default: 67108864)")
+    var memoryReserve: Int?
+
+    @Option(
+        help: "When to load snapshots: idle, on time that nothing else on the machine wants, or normal. (default: idle)"
+    )
+    var loadPriority: String?
+
     @Option(help: "A configuration file in YAML.")
     var config: String?
 
@@ -42,8 +76,14 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         let flags: [String: String?] = [
-            "snapshots": snapshots, "listen": listen, "workers": workers.map(String.init),
+            "snapshots": snapshots, "state": state, "listen": listen, "admin": admin,
+            "workers": workers.map(String.init),
             "drain-seconds": drainSeconds.map(String.init), "log-level": logLevel,
+            "keep-previous": keepPrevious ? "true" : nil, "item-count-ratio": itemCountRatio.map { "\($0)" },
+            "allow-schema-change": allowSchemaChange ? "true" : nil, "skew-cosine-min": skewCosineMin.map { "\($0)" },
+            "skew-overlap-min": skewOverlapMin.map { "\($0)" }, "skew-latency-max": skewLatencyMax.map { "\($0)" },
+            "skew-requests": skewRequests, "warmup-seconds": warmupSeconds.map { "\($0)" },
+            "memory-reserve": memoryReserve.map(String.init), "load-priority": loadPriority,
         ]
         let configuration: ServeConfiguration
         do {
@@ -57,94 +97,6 @@ struct Serve: AsyncParsableCommand {
             print(configuration.yaml)
             return
         }
-        try await serve(configuration)
-    }
-
-    private func serve(_ configuration: ServeConfiguration) async throws {
-        // As with the configuration: a value that cannot be one is wrong usage, exit status 64.
-        guard let level = Logger.Level(rawValue: configuration.logLevel) else {
-            throw ValidationError("'log-level' is '\(configuration.logLevel)', which is no level")
-        }
-        LoggingSystem.bootstrap(StreamLogHandler.standardError)
-        var logger = Logger(label: "belfry")
-        logger.logLevel = level
-
-        let address: ListenAddress
-        do {
-            address = try ListenAddress(configuration.listen)
-        } catch {
-            throw ValidationError("'listen' is '\(configuration.listen)': \(error)")
-        }
-        let snapshot = try load(configuration.snapshots, logger)
-        let readiness = Readiness()
-        var limits = HTTPLimits()
-        limits.bodyBytesMax = Limits.bodyByteCount
-        let server = HTTPServer(
-            configuration: HTTPConfiguration(address: address, workers: configuration.workers, limits: limits)
-        ) { _ in
-            let handler = RetrievalHandler(
-                snapshot: snapshot, readiness: readiness, maximumBodyByteCount: Limits.bodyByteCount)
-            return { handler.handle($0) }
-        }
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [
-                    .init(
-                        service: HTTPService(
-                            server: server, readiness: readiness, drain: .seconds(configuration.drainSeconds),
-                            logger: logger))
-                ],
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        try await group.run()
-    }
-
-    private func load(_ directory: String, _ logger: Logger) throws(CommandFailure) -> Snapshot {
-        do throws(SnapshotError) {
-            let start = ContinuousClock.now
-            let files = try SnapshotFiles(path: try SnapshotDirectory.current(in: directory))
-            try files.verify()
-            let snapshot = try Snapshot(loading: files)
-            logger.info(
-                "snapshot loaded",
-                metadata: [
-                    "id": "\(snapshot.manifest.id)", "space_id": "\(snapshot.manifest.spaceID)",
-                    "items": "\(snapshot.items.count)", "dimension": "\(snapshot.manifest.dimension)",
-                    "seconds": "\((ContinuousClock.now - start).inSeconds)",
-                ])
-            return snapshot
-        } catch {
-            throw CommandFailure("snapshot refused: \(error)")
-        }
-    }
-}
-
-/// The HTTP server as a service: it listens, waits for the shutdown, and drains.
-struct HTTPService: Service {
-    let server: HTTPServer
-    let readiness: Readiness
-    let drain: Duration
-    let logger: Logger
-
-    func run() async throws {
-        do {
-            try server.start()
-        } catch {
-            throw CommandFailure("\(error)")
-        }
-        readiness.set(true)
-        logger.info("serving", metadata: ["address": "\(server.boundAddress.map { "\($0)" } ?? "")"])
-        try? await gracefulShutdown()
-        logger.info("draining")
-        readiness.set(false)
-        server.drain(timeout: drain)
-        logger.info("drained")
-    }
-}
-
-extension Duration {
-    /// Seconds with milliseconds, for logs.
-    fileprivate var inSeconds: Double {
-        let (seconds, attoseconds) = components
-        return Double(seconds) + (Double(attoseconds) / 1e15).rounded() / 1000
+        try await Daemon(configuration, notifier: ServiceNotifier(environment: environment)).run()
     }
 }

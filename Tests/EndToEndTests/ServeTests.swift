@@ -25,7 +25,9 @@ import Testing
         let snapshot = try Fixtures.path("plain")
         let daemon = try Daemon(snapshot: snapshot)
         let address = "127.0.0.1:\(daemon.port)"
-        let run = try BelfryRun(["serve", "--snapshots", snapshot, "--listen", address, "--log-level", "error"])
+        let run = try BelfryRun([
+            "serve", "--snapshots", snapshot, "--listen", address, "--admin", "127.0.0.1:0", "--log-level", "error",
+        ])
         #expect(run.failedWithOneLine && run.errors.contains(address), "\(run)")
         #expect(try daemon.get("/livez").status == 200)
     }
@@ -33,7 +35,7 @@ import Testing
     @Test func refusesWhatIsNoSnapshot() throws {
         let directory = try TemporaryDirectory()
         for path in ["/nowhere/at/all", directory.path, "/etc/hostname"] {
-            let run = try BelfryRun(["serve", "--snapshots", path, "--listen", "127.0.0.1:0"])
+            let run = try BelfryRun(["serve", "--snapshots", path, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             #expect(run.failedWithOneLine && run.errors.contains(path), "\(run)")
         }
     }
@@ -45,6 +47,7 @@ import Testing
         ["serve", "--snapshots", "x", "--config", "/nowhere.yaml"],
         ["serve", "--snapshots", "x", "--log-level", "loud"], ["serve", "--snapshots", "x", "--listen", "here"],
         ["serve", "--snapshots", "x", "--listen", "127.0.0.1:99999"],
+        ["serve", "--snapshots", "x", "--admin", "0.0.0.0:8081"], ["serve", "--snapshots", "x", "--admin", "there"],
     ])
     func wrongUsageExitsWith64(_ arguments: [String]) throws {
         let run = try BelfryRun(arguments)
@@ -63,7 +66,8 @@ import Testing
         #expect(
             lines == [
                 "snapshots: /from/file", "workers: 5", "drain-seconds: 44", "log-level: debug",
-                "listen: 127.0.0.1:8080",
+                "listen: 127.0.0.1:8080", "admin: 127.0.0.1:8081", "keep-previous: false", "item-count-ratio: 0.5",
+                "allow-schema-change: false", "warmup-seconds: 5.0", "memory-reserve: 67108864", "load-priority: idle",
             ])
         let named = try BelfryRun(
             ["serve", "--print-config"], environment: variables.merging(["BELFRY_CONFIG": file]) { $1 })

@@ -174,6 +174,18 @@ public struct Behaviour: Sendable {
     public var activationNanoseconds: UInt64 = 0
     /// What a data reply takes longer while an activation lasts, in nanoseconds.
     public var activationBumpNanoseconds: UInt64 = 0
+    /// A directory of snapshots whose link `current` is watched: what it names is found, and serves after
+    /// `activationNanoseconds`; the one before is destroyed after `destructionNanoseconds` more. Nil: none is.
+    public var watchedDirectory: String?
+    /// See `watchedDirectory`; `UInt64.max` for never.
+    public var destructionNanoseconds: UInt64 = 0
+    /// Why a published snapshot is refused, by its id; nil for none.
+    public var refusalReason: (@Sendable (String) -> String?)?
+    /// What `/metrics` says of the memory, by how many published snapshots have served.
+    public var residentBytes: @Sendable (Int) -> Int = { _ in 100 << 20 }
+    /// The whole answer to `POST /v1/retrieve`, by the id of the snapshot that serves and the request's body; nil for the
+    /// usual one.
+    public var answer: (@Sendable (String, [UInt8]) -> [UInt8])?
     /// Whether the server spins instead of sleeping even while nothing is due, as long as anyone is connected; nil: if any
     /// reply is delayed.
     public var isBusyPolling: Bool?

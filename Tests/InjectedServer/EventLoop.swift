@@ -28,7 +28,10 @@ struct EventLoop: ~Copyable {
     private var tokens: Double
     private var tokensAt: UInt64 = 0
     private var nextStall: UInt64 = .max
-    // Snapshots: indices into `behaviour.snapshots`.
+    // Snapshots: indices into `lives`.
+    private var lives: [SnapshotLife]
+    private var latestLink = ""
+    private var nextLook: UInt64 = 0
     private var active = 0
     private var previous: Int?
     private var activation: (at: UInt64, snapshot: Int)?
@@ -47,6 +50,8 @@ struct EventLoop: ~Copyable {
             behaviour.bodyByteCount == 0
             ? Array("ok".utf8) : [UInt8](repeating: UInt8(ascii: "x"), count: behaviour.bodyByteCount)
         tokens = behaviour.capacityBurst
+        lives = behaviour.snapshots.map { SnapshotLife(id: $0) }
+        if let directory = behaviour.watchedDirectory { latestLink = SnapshotLife.current(directory) }
         precondition(!behaviour.snapshots.isEmpty, "a snapshot has to serve")
     }
 
@@ -86,7 +91,8 @@ struct EventLoop: ~Copyable {
 
     /// How long to sleep: to 200 us before the next instant that matters, the kernel's clock being as coarse as 1 ms.
     private func patienceMillis() -> Int32 {
-        let next = min(queue.earliest, nextStall, activation?.at ?? .max)
+        let look = behaviour.watchedDirectory == nil ? UInt64.max : nextLook
+        let next = min(queue.earliest, nextStall, activation?.at ?? .max, look)
         let now = clockNanoseconds()
         guard next > now + 1_200_000 else { return 0 }
         return Int32(min((next - now - 200_000) / 1_000_000, 1000))
@@ -99,10 +105,14 @@ struct EventLoop: ~Copyable {
             now = clockNanoseconds()
         }
         if let activation, now >= activation.at {
+            lives[active].destroyedAt = wallClockNanoseconds() &+ behaviour.destructionNanoseconds
+            if behaviour.destructionNanoseconds == .max { lives[active].destroyedAt = nil }
             previous = active
             active = activation.snapshot
+            lives[active].servingAt = wallClockNanoseconds()
             self.activation = nil
         }
+        if let directory = behaviour.watchedDirectory, now >= nextLook { look(directory, now) }
         while queue.earliest <= now {
             let entry = queue.removeEarliest()
             guard let connection = connections[Int(entry.descriptor)], connection.pointee.isOpen,
@@ -111,6 +121,20 @@ struct EventLoop: ~Copyable {
             if transmit(connection) { process(connection) }
             now = clockNanoseconds()
             if now >= nextStall { return }
+        }
+    }
+
+    /// Finds what `current` names, if that is new.
+    private mutating func look(_ directory: String, _ now: UInt64) {
+        nextLook = now + 2_000_000
+        let id = SnapshotLife.current(directory)
+        guard id != latestLink, !id.isEmpty else { return }
+        latestLink = id
+        lives.append(SnapshotLife(id: id, foundAt: wallClockNanoseconds()))
+        if let reason = behaviour.refusalReason?(id) {
+            lives[lives.count - 1].reason = reason
+        } else {
+            activation = (now + behaviour.activationNanoseconds, lives.count - 1)
         }
     }
 
@@ -329,10 +353,14 @@ struct EventLoop: ~Copyable {
                 behaviour.wrong[$0].share.contains(ordinal, seed: seed, purpose: 32 + UInt64($0))
             }
             let request = connection.pointee.input.bytes.slice(head.headByteCount..<head.byteCount)
-            let isWrong = answer.append(
-                to: &body, request: request, snapshot: behaviour.snapshots[active],
-                missedOfTen: behaviour.missedOfTen, fault: index.map { behaviour.wrong[$0].fault })
-            if isWrong { ledger.counts.wrong += 1 }
+            if let answer = behaviour.answer {
+                answer(lives[active].id, Array(request)).withUnsafeBufferPointer { body.append($0) }
+            } else {
+                let isWrong = answer.append(
+                    to: &body, request: request, snapshot: lives[active].id, missedOfTen: behaviour.missedOfTen,
+                    fault: index.map { behaviour.wrong[$0].fault })
+                if isWrong { ledger.counts.wrong += 1 }
+            }
         } else {
             plainBody.withUnsafeBufferPointer { body.append($0) }
         }
@@ -449,15 +477,25 @@ struct EventLoop: ~Copyable {
             connection.pointee.output.append("HTTP/1.1 204 No Content\r\n\r\n")
         } else if path == prefix, !head.isPost {
             ledger.counts.administrative += 1
-            let states = behaviour.snapshots.indices.map { index in
-                let state = index == active ? "serving" : index == activation?.snapshot ? "loading" : "ready"
-                return "{\"id\":\"\(behaviour.snapshots[index])\",\"state\":\"\(state)\",\"reason\":null}"
+            let wall = wallClockNanoseconds()
+            let states = lives.indices.map { index in
+                lives[index].json(isServing: index == active, isLoading: index == activation?.snapshot, now: wall)
             }
-            json(&connection.pointee.output, status: 200, "{\"snapshots\":[\(states.joined(separator: ","))]}")
+            let before = previous.map { "\"\(lives[$0].id)\"" } ?? "null"
+            json(
+                &connection.pointee.output, status: 200,
+                "{\"serving\":\"\(lives[active].id)\",\"previous\":\(before),"
+                    + "\"snapshots\":[\(states.joined(separator: ","))]}")
+        } else if path == "/metrics", !head.isPost {
+            let served = lives.count { $0.foundAt != nil && $0.servingAt != nil }
+            json(
+                &connection.pointee.output, status: 200,
+                "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes "
+                    + "\(behaviour.residentBytes(served))\n")
         } else if head.isPost, path.hasPrefix(prefix + "/"), path.hasSuffix(":activate") {
             ledger.counts.administrative += 1
             let id = String(path.dropFirst(prefix.count + 1).dropLast(":activate".count))
-            guard let index = behaviour.snapshots.firstIndex(of: id) else {
+            guard let index = lives.firstIndex(where: { $0.id == id }) else {
                 problem(&connection.pointee.output, status: 409, kind: "unknown-snapshot")
                 return now
             }
@@ -482,7 +520,7 @@ struct EventLoop: ~Copyable {
         activation = (at, snapshot)
         json(
             &connection.pointee.output, status: waits ? 200 : 202,
-            "{\"id\":\"\(behaviour.snapshots[snapshot])\",\"state\":\"\(waits ? "serving" : "loading")\"}")
+            "{\"id\":\"\(lives[snapshot].id)\",\"state\":\"\(waits ? "serving" : "loading")\"}")
         // With no time to pass it is in force before the next request is read: `sendDue` runs in between.
         return waits ? at : now
     }

@@ -86,9 +86,10 @@ import Testing
         var run = SyntheticRun(seconds: 5)
         run.marks = [.init(kind: "swap", label: "two", start: 2 * second, end: 2 * second + second / 2, fault: nil)]
         let report = run.report()
-        // Every 5 ms from 2.000 to 2.500 s, both included.
-        #expect(report.windows?.swap.count == 101)
-        #expect(report.windows?.quiet.count == 899)
+        // Every 5 ms from 2.000 s to before 2.500 s, and in the last half second before the end at 6 s.
+        #expect(report.windows?.swap.count == 100)
+        #expect(report.windows?.quiet.count == 100)
+        #expect(report.windows?.pairs == 1 && report.windows?.swapS == 0.5 && report.windows?.quietS == 0.5)
         #expect(report.marks == [.init(run: 0, kind: "swap", label: "two", startS: 2, endS: 2.5, fault: nil)])
     }
 

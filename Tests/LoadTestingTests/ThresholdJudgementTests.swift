@@ -155,7 +155,7 @@ import Testing
     }
 
     /// A swap from 2 s to 3 s and one from 6 s to 6.5 s, at 1000 requests per second: 1500 of 10,000 are within, each start
-    /// belongs to it and each end does not.
+    /// belongs to it and each end does not. As many are in the quiet windows, from 5 s to 6 s and from 9.5 s to 10 s.
     @Test func windowsAreByTheScheduledInstant() throws {
         let marks = [
             RunResult.Mark(kind: "swap", label: "b", start: 2 * second, end: 3 * second),
@@ -171,7 +171,7 @@ import Testing
             }, marks: marks)
         let measurements = HandMade.measurements(run)
         #expect(run.histogram(.latency, in: .swap).totalCount == 1500)
-        #expect(run.histogram(.latency, in: .quiet).totalCount == 8500)
+        #expect(run.histogram(.latency, in: .quiet).totalCount == 1500)
         #expect(try judge("max[swap]==800us", measurements).verdict == .holds)
         #expect(try judge("max[quiet]==400us", measurements).verdict == .holds)
         #expect(try judge("service.max[swap]==768us", measurements).verdict == .holds)
@@ -183,7 +183,7 @@ import Testing
         #expect(try judge("p(99)[swap]<=1.9*p(99)[quiet]", measurements).verdict == .fails)
         // The limit's samples count as well.
         let calm = HandMade.measurements(HandMade.run(latencies: Array(repeating: 400_000, count: 2000)))
-        let unmeasured = try judge("p(99)[quiet]<2*p(99)[swap]", calm)
+        let unmeasured = try judge("p(99)<2*p(99)[swap]", calm)
         #expect(unmeasured.verdict == .unmeasured)
         #expect(unmeasured.observed == 400)
         #expect(unmeasured.limit == nil)

@@ -99,7 +99,7 @@ import Testing
         #expect(
             documented == [
                 "post /v1/retrieve", "post /v1/embed", "post /v1/score", "get /v1/items/{id}", "get /livez",
-                "get /readyz",
+                "get /readyz", "get /metrics",
                 "get /openapi.json",
             ])
     }

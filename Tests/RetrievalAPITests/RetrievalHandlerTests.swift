@@ -175,7 +175,7 @@ import Towers
 
     @Test func refusesWhatHTTPSays() throws {
         let body = #"{"user":{}}"#
-        #expect(try serving.get("/metrics").problem() == "404 unknown-path")
+        #expect(try serving.get("/metric").problem() == "404 unknown-path")
         #expect(try serving.post("/v1/nothing", body).problem() == "404 unknown-path")
         let get = try serving.get("/v1/retrieve")
         #expect(try get.problem() == "405 method-not-allowed")

@@ -15,7 +15,8 @@ import Testing
             ("/v1/items/i7", "item i7 GET, HEAD"), ("/v1/items/a%2Fb", "item a%2Fb GET, HEAD"),
             ("/v1/items/a/b", nil), ("/v1/items/", nil), ("/v1/items", nil), ("/v1/retrieve/", nil), ("/", nil),
             ("", nil),
-            ("/v1/Retrieve", nil), ("/metrics", nil), ("//v1/retrieve", nil), ("/v1/%72etrieve", nil),
+            ("/v1/Retrieve", nil), ("/metrics", "metrics GET, HEAD"), ("/metric", nil), ("//v1/retrieve", nil),
+            ("/v1/%72etrieve", nil),
         ] as [(String, String?)])
     func findsWhatStandsAtAPath(path: String, expected: String?) {
         let shown = with(path) { path in
@@ -27,6 +28,7 @@ import Testing
                 case .item(let id): "item \(id.string) \(route.methods.rawValue)"
                 case .live: "live \(route.methods.rawValue)"
                 case .ready: "ready \(route.methods.rawValue)"
+                case .metrics: "metrics \(route.methods.rawValue)"
                 case .description: "description \(route.methods.rawValue)"
                 }
             }

@@ -12,6 +12,8 @@ public final class Daemon {
     private let log = Log()
     /// The port on 127.0.0.1.
     public private(set) var port: UInt16 = 0
+    /// The admin plane's port on 127.0.0.1.
+    public private(set) var adminPort: UInt16 = 0
 
     /// The daemon did not do what a test waited for.
     public struct Failure: Error, CustomStringConvertible {
@@ -47,7 +49,11 @@ public final class Daemon {
     public init(snapshot: String, arguments: [String] = [], timeout: TimeInterval = 60) throws {
         process.executableURL = Daemon.binary
         process.arguments =
-            ["serve", "--snapshots", snapshot, "--listen", "127.0.0.1:0", "--workers", "2"] + arguments
+            [
+                "serve", "--snapshots", snapshot, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2",
+                // A machine that runs tests is busy.
+                "--load-priority", "normal",
+            ] + arguments
         var environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("BELFRY_") }
         environment["SWIFT_BACKTRACE"] = "enable=no"
         process.environment = environment
@@ -57,8 +63,11 @@ public final class Daemon {
         try process.run()
         let deadline = Date().addingTimeInterval(timeout)
         while port == 0 {
-            if let match = log.contents.firstMatch(of: /address=127\.0\.0\.1:([0-9]+)/) {
+            if let match = log.contents.firstMatch(
+                of: /address=127\.0\.0\.1:([0-9]+) admin=127\.0\.0\.1:([0-9]+)/)
+            {
                 port = UInt16(match.1) ?? 0
+                adminPort = UInt16(match.2) ?? 0
             } else if !process.isRunning || Date() > deadline {
                 process.terminate()
                 throw Failure(description: "the daemon does not listen: \(log.contents)")
@@ -131,6 +140,15 @@ public final class Daemon {
         for (name, value) in headers { head += "\(name): \(value)\r\n" }
         if let body { head += "Content-Length: \(body.count)\r\n" }
         return try sendRaw(Data((head + "\r\n").utf8) + (body ?? Data()))
+    }
+
+    /// Sends a request to the admin plane, with a JSON body if there is one.
+    public func admin(_ method: String, _ path: String, _ body: String? = nil, timeout: Int = 60) throws -> Reply {
+        var head = "\(method) \(path) HTTP/1.1\r\nHost: belfry\r\nConnection: close\r\n"
+        if let body { head += "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n" }
+        let connection = try Connection(port: adminPort, timeout: timeout)
+        connection.write(Data((head + "\r\n" + (body ?? "")).utf8))
+        return try connection.readReply()
     }
 
     /// Sends bytes as they are on a connection of its own, and reads a reply to its end.

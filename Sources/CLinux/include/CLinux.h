@@ -35,3 +35,15 @@ int belfry_note_arrivals(int descriptor);
 /// Like recv, and `arrived` gets the instant at which the kernel had the last of the bytes, in nanoseconds of CLOCK_REALTIME;
 /// 0 if it was not noted.
 long belfry_receive(int descriptor, void *buffer, size_t capacity, uint64_t *arrived);
+
+/// Starts a program that takes only the time that nobody else wants (SCHED_IDLE), on any core the machine has, whatever the
+/// calling thread is held to. Its standard output goes to /dev/null, its errors to `errors`, its input is empty.
+/// Returns 0 and its process id, or the reason as in `errno`.
+int belfry_spawn_idle(char *const arguments[], int errors, int *process);
+
+/// Waits for the end of such a program. `ending` gets its exit status, or 256 and the signal that ended it; the result is what
+/// it took of the processor, in microseconds.
+uint64_t belfry_wait(int process, int *ending);
+
+/// A pipe whose ends no other program inherits; -1 with the reason in `errno`.
+int belfry_pipe(int ends[2]);

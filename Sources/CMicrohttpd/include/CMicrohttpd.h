@@ -13,6 +13,7 @@ struct belfry_http_options {
     unsigned int connection_limit;     // beyond it the daemon stops accepting
     size_t connection_memory;          // bytes of one connection's pool
     unsigned int idle_timeout_seconds; // 0: never
+    int suspends;                      // whether MHD_suspend_connection may be called
     MHD_AccessHandlerCallback handle;
     MHD_RequestCompletedCallback completed;
     MHD_NotifyConnectionCallback connection_changed;

@@ -102,6 +102,8 @@ final class Generator {
             warmupEnd = warmup
             closedEnd = warmup + nanoseconds
         }
+        // To let it grow would move it, and that would take milliseconds of a run.
+        kept.reserveCapacity(min(plan.keptCountMax, Int(keptShare * Double(instants.count)) + 1000))
         let count = plan.connections / plan.threads + (number < plan.connections % plan.threads ? 1 : 0)
         connections = .allocate(capacity: count)
         for index in 0..<count { connections.initializeElement(at: index, to: Connection()) }
@@ -494,8 +496,8 @@ final class Generator {
     }
 
     private func keep(_ position: Int, _ body: UnsafeRawBufferPointer, _ jsonByteCount: Int?) {
-        guard kept.count < LoadPlan.keptCountMax / plan.threads,
-            keptByteCount + body.count <= LoadPlan.keptBytesMax / plan.threads
+        guard kept.count < plan.keptCountMax / plan.threads,
+            keptByteCount + body.count <= plan.keptBytesMax / plan.threads
         else { return }
         keptByteCount += body.count
         kept.append(Kept(position: position, body: [UInt8](body), jsonByteCount: jsonByteCount))

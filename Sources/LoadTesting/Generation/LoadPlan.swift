@@ -27,6 +27,11 @@ public struct LoadPlan: Sendable {
     public var keptShare = 0.01
     /// The share of requests whose client hangs up right after sending.
     public var disconnectShare = 0.0
+    /// The kept replies' bytes at the most, in all threads together; beyond, keeping ends.
+    public var keptBytesMax = LoadPlan.usualKeptBytesMax
+    /// Not more than this many replies are kept: the share is lowered beforehand, or, where the number of replies is not
+    /// known, keeping ends.
+    public var keptCountMax = LoadPlan.usualKeptCountMax
     /// So long before a send is due, and before and after a reply is likely, a thread polls instead of sleeping: timers and
     /// replies wake a thread up late, above all on virtual machines. In nanoseconds; `UInt64.max` never sleeps.
     public var spinNanoseconds: UInt64 = 200_000
@@ -40,9 +45,8 @@ public struct LoadPlan: Sendable {
         self.requests = requests
     }
 
-    /// More than this many replies are not kept, in all threads together: then the share is lowered beforehand, or, where
-    /// the number of replies is not known, keeping ends.
-    public static let keptCountMax = 20_000
-    /// Likewise for the kept bytes.
-    public static let keptBytesMax = 512 << 20
+    /// What a plan keeps unless it says otherwise.
+    public static let usualKeptCountMax = 20_000
+    /// Likewise in bytes.
+    public static let usualKeptBytesMax = 512 << 20
 }

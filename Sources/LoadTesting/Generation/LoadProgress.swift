@@ -11,6 +11,7 @@ public final class LoadProgress: Sendable {
     private let countedErrorCount = Atomic<Int>(0)
     private let overCount = Atomic<Int>(0)
     private let wanted = Atomic<Bool>(true)
+    private let completed = Atomic<Bool>(false)
     private let stopInstant = Atomic<UInt64>(0)
 
     /// Creates the counters of a run.
@@ -32,6 +33,15 @@ public final class LoadProgress: Sendable {
     var over: Int { overCount.load(ordering: .relaxed) }
     /// Whether the run is to go on.
     var isWanted: Bool { wanted.load(ordering: .relaxed) }
+
+    /// Everything that was to happen has: sends nothing more, and the run is a whole one although its schedule is not.
+    public func complete() {
+        completed.store(true, ordering: .relaxed)
+        stop()
+    }
+
+    /// Whether the run ended before its schedule because it was complete.
+    var isComplete: Bool { completed.load(ordering: .relaxed) }
 
     /// Sends nothing more; requests under way are waited for.
     public func stop() {

@@ -45,23 +45,29 @@ public enum LoadRun {
                 disturbance.act(clock: { monotonicNanoseconds() &- origin }, isOver: { !isOver.isWanted })
             }
         }
+        let processors = ProcessorTimes.current()
         let threads = generators.map { generator in
             let generator = Transferred(generator)
             return Thread<Void> { generator.value.run(origin: origin) }
         }
         for thread in threads { thread.join() }
         let end = monotonicNanoseconds() - origin
+        let stolen = StolenTime(from: processors, to: .current())
         isOver.stop()
         let marks = disturbing.flatMap { $0.join() }.sorted { $0.start < $1.start }
         var result = join(plan, generators, keptShare: keptShare, startedAt: startedAt, end: end, marks: marks)
-        if !progress.isWanted { result.cut(at: progress.stoppedAt - min(progress.stoppedAt, origin)) }
+        result.stolen = stolen
+        if !progress.isWanted {
+            result.cut(at: progress.stoppedAt - min(progress.stoppedAt, origin))
+            result.isCut = !progress.isComplete
+        }
         return result
     }
 
     /// As many replies as memory holds, spread over the whole run where its length is known.
     private static func keptShare(_ plan: LoadPlan) -> Double {
         guard case .open(let schedule) = plan.mode else { return plan.keptShare }
-        return min(plan.keptShare, Double(LoadPlan.keptCountMax) / Double(schedule.instants.count))
+        return min(plan.keptShare, Double(plan.keptCountMax) / Double(schedule.instants.count))
     }
 
     private static func join(

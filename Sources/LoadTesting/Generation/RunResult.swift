@@ -32,14 +32,19 @@ public struct RunResult: Sendable {
         public let end: UInt64
         /// Why it did not succeed, or nil.
         public let fault: String?
+        /// Of a published snapshot's swap what the daemon says about it.
+        public internal(set) var swap: SwapRecord?
 
         /// Creates a mark.
-        public init(kind: String, label: String, start: UInt64, end: UInt64, fault: String? = nil) {
+        public init(
+            kind: String, label: String, start: UInt64, end: UInt64, fault: String? = nil, swap: SwapRecord? = nil
+        ) {
             self.kind = kind
             self.label = label
             self.start = start
             self.end = end
             self.fault = fault
+            self.swap = swap
         }
     }
 
@@ -91,6 +96,12 @@ public struct RunResult: Sendable {
     public var reconnections: Int
     /// Successes whose reply says that it is degraded, warm-up left out.
     public var degraded = 0
+
+    /// What the hypervisor took of the processors meanwhile, or nil where that is not known.
+    public var stolen: StolenTime?
+
+    /// Swaps to published snapshots that came to an end, in the order they began.
+    public var swaps: [SwapRecord] { marks.compactMap(\.swap) }
 
     /// Outcomes that count: those after the warm-up.
     public var counted: ArraySlice<Outcome> {

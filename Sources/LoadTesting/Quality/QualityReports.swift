@@ -14,10 +14,54 @@ public struct ValidationReport: Codable, Sendable, Equatable {
     public var compared: Int
     /// The largest difference of a score from PyTorch's, or nil without `--expect`.
     public var worstScoreDifference: Double?
+    /// Replies recomputed from the snapshots they name (`--swap-expect`), or nil where none were.
+    public var belonging: BelongingReport?
 
     enum CodingKeys: String, CodingKey {
-        case share, checked, invalid, faults, examples, compared
+        case share, checked, invalid, faults, examples, compared, belonging
         case worstScoreDifference = "worst_score_difference"
+    }
+}
+
+/// Whether replies' items, scores and snapshot belong together, each score recomputed from what the named snapshot was
+/// published from.
+public struct BelongingReport: Codable, Sendable, Equatable {
+    /// How many replies were recomputed.
+    public var recomputed = 0
+    /// How many of them are mixed: an id, a score or a space that is not the named snapshot's.
+    public var mixed = 0
+    /// How many could not be, because nothing is expected of their request; each is a fault.
+    public var unknownRequests = 0
+    /// How many scores were recomputed.
+    public var scores = 0
+    /// The largest difference of a score, relative to the product of both vectors' lengths.
+    public var worstDifference = 0.0
+    /// Replies by the source they come from, in the order of `--swap-publish`.
+    public var bySource: [Int] = []
+    /// The share of the expected best items that was found.
+    public var recall: Double { wanted > 0 ? Double(found) / Double(wanted) : 0 }
+    /// Items of replies that are among the expected best.
+    public var found = 0
+    /// How many there might have been.
+    public var wanted = 0
+
+    enum CodingKeys: String, CodingKey {
+        case recomputed, mixed
+        case unknownRequests = "unknown_requests"
+        case scores
+        case worstDifference = "worst_difference"
+        case bySource = "by_source"
+        case found, wanted
+    }
+
+    mutating func add(source: Int, scoreCount: Int, worst: Double, found: Int, wanted: Int) {
+        recomputed += 1
+        scores += scoreCount
+        worstDifference = max(worstDifference, worst)
+        while bySource.count <= source { bySource.append(0) }
+        bySource[source] += 1
+        self.found += found
+        self.wanted += wanted
     }
 }
 

@@ -8,23 +8,30 @@ public struct ReplyChecks: Sendable {
 
     private let expectations: Expectations?
     private let catalogues: [String: ItemCatalogue]
+    private let belonging: Belonging?
 
     /// Creates checks.
     ///
+    /// - belonging: recomputes replies from what was published, or nil.
     /// - catalogues: of the snapshots that may answer. Replies of others are held to nothing that depends on the items.
-    public init(expectations: Expectations? = nil, catalogues: [ItemCatalogue] = []) {
+    init(
+        expectations: Expectations? = nil, catalogues: [ItemCatalogue] = [], belonging: Belonging? = nil
+    ) {
         self.expectations = expectations
+        self.belonging = belonging
         self.catalogues = Dictionary(catalogues.map { ($0.snapshotID, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Checks every kept reply. Kinds of fault beyond those that `ValidationReport.faults` names: `unknown`, an id that is no
-    /// item; `format`, another one than was asked for; `request_id`, another request's id or none.
+    /// item; `format`, another one than was asked for; `request_id`, another request's id or none; `mixed`, ids, scores and
+    /// snapshot that do not belong together.
     ///
     /// - share: the share of all replies that was kept.
     public func check(_ kept: [RunResult.KeptReply], requests: [LoadRequest], share: Double) -> ValidationReport {
         var report = ValidationReport(
             share: share, checked: kept.count, invalid: 0, faults: [:], examples: [], compared: 0,
             worstScoreDifference: nil)
+        if belonging != nil { report.belonging = BelongingReport() }
         var asked: [Int: Asked] = [:]
         for reply in kept {
             let question = asked[reply.request] ?? Asked(requests[reply.request])
@@ -107,6 +114,24 @@ public struct ReplyChecks: Sendable {
         let answer = expectations?.answer(snapshotID: reply.snapshotID, key: asked.key)
         checkCount(reply, asked, catalogue, answer, &faults)
         if let answer { compare(reply, answer, &faults, &report) }
+        if let belonging { recompute(belonging, reply, asked, &faults, &report) }
+    }
+
+    private func recompute(
+        _ belonging: Belonging, _ reply: RetrieveReply, _ asked: Asked, _ faults: inout Faults,
+        _ report: inout ValidationReport
+    ) {
+        switch belonging.check(reply, key: asked.key) {
+        case .belongs(let source, let scoreCount, let worst, let found, let wanted):
+            report.belonging?.add(source: source, scoreCount: scoreCount, worst: worst, found: found, wanted: wanted)
+        case .mixed(let text):
+            report.belonging?.recomputed += 1
+            report.belonging?.mixed += 1
+            faults.add("mixed", text)
+        case .unknownRequest:
+            report.belonging?.unknownRequests += 1
+            faults.add("mixed", "nothing is expected of the request: it is not among those that PyTorch answered")
+        }
     }
 
     private func checkCount(

@@ -11,6 +11,8 @@ struct RetrieveReply {
     }
 
     let snapshotID: String
+    /// The space that the reply names, or nil.
+    let spaceID: String?
     let format: ReplyFormat
     let ids: [ByteText]
     /// The doubles nearest to the decimals of the reply; of a binary one to the shortest decimals of its floats, so that
@@ -72,6 +74,7 @@ struct RetrieveReply {
             throw Fault(kind: "snapshot", text: "no snapshot with an id")
         }
         snapshotID = id
+        spaceID = snapshot["space_id"]?.text?.string
         var ids: [ByteText] = []
         var scores: [Double] = []
         switch (reply["items"], reply["ids"], reply["scores"], lists) {

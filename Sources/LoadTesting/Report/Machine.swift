@@ -17,6 +17,8 @@ public struct Machine: Codable, Sendable, Equatable {
     public var system: String
     /// How many threads wanted a core in the last minute.
     public var loadAverage: Double
+    /// What the hypervisor took of the processors while the load lasted, or nil where that is not known.
+    public var stolen: StolenTime?
 
     enum CodingKeys: String, CodingKey {
         case cpu, cores
@@ -25,6 +27,7 @@ public struct Machine: Codable, Sendable, Equatable {
         case memoryGiB = "memory_gib"
         case system
         case loadAverage = "load_average"
+        case stolen = "stolen_share"
     }
 
     /// Creates the description of a machine.

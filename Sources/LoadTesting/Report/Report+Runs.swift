@@ -15,6 +15,7 @@ extension Report {
         invalid = context.invalid
         startedAt = Self.instant(runs[0].startedAt)
         machine = context.machine
+        machine.stolen = Self.stolen(runs) ?? machine.stolen
         target = context.target
         mode = runs.allSatisfy(\.isOpenLoop) ? .open : .closed
         arrival = context.arrival
@@ -39,7 +40,8 @@ extension Report {
                     fault: $0.fault)
             }
         }
-        windows = Self.windows(runs)
+        windows = Self.windows(runs, seed: context.seed)
+        swaps = SwapReport(runs.flatMap(\.swaps))
         intervals = runs.enumerated().flatMap { number, run in
             run.mapIntervals { Interval($0, run: number, ids: run.snapshots) }
         }
@@ -94,21 +96,31 @@ extension Report {
         return found
     }
 
-    private static func windows(_ runs: [RunResult]) -> Windows? {
+    private static func windows(_ runs: [RunResult], seed: UInt64) -> Windows? {
         guard runs.contains(where: { $0.marks.contains { $0.kind == "swap" } }) else { return nil }
-        var swap = LatencyHistogram.latencies()
-        var quiet = LatencyHistogram.latencies()
+        var histograms: [Metric.Window: LatencyHistogram] = [.swap: .latencies(), .quiet: .latencies()]
+        var pairs: [SwapWindows.Pair] = []
         for run in runs {
-            let swaps = run.marks.filter { $0.kind == "swap" }
-            for outcome in run.counted where outcome.kind == .success {
-                if swaps.contains(where: { $0.start <= outcome.scheduled && outcome.scheduled <= $0.end }) {
-                    swap.recordClamped(outcome.latency)
-                } else {
-                    quiet.recordClamped(outcome.latency)
-                }
+            let windows = SwapWindows(run)
+            pairs += windows.pairs
+            windows.visit(run) { outcome, window, _ in
+                if outcome.kind == .success { histograms[window]!.recordClamped(outcome.latency) }
             }
         }
-        return Windows(swap: LatencySummary(swap), quiet: LatencySummary(quiet))
+        return Windows(
+            swap: LatencySummary(histograms[.swap]!), quiet: LatencySummary(histograms[.quiet]!), pairs: pairs.count,
+            swapS: pairs.reduce(0) { $0 + seconds(UInt64($1.swap.count)) },
+            quietS: pairs.reduce(0) { $0 + seconds(UInt64($1.quiet.count)) }, ratios: SwapRatio.of(runs, seed: seed))
+    }
+
+    /// Of several runs what the longest of them say most of.
+    private static func stolen(_ runs: [RunResult]) -> StolenTime? {
+        let known = runs.compactMap { run in run.stolen.map { ($0, Double(run.end)) } }
+        let weight = known.reduce(0) { $0 + $1.1 }
+        guard weight > 0 else { return nil }
+        return StolenTime(
+            all: known.reduce(0) { $0 + $1.0.all * $1.1 } / weight,
+            own: known.reduce(0) { $0 + $1.0.own * $1.1 } / weight)
     }
 }
 

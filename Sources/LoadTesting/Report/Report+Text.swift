@@ -6,7 +6,10 @@ extension Report {
         var lines = headline + [""] + figures + [""] + latencyTable
         let findings = findings
         if !findings.isEmpty { lines += [""] + findings }
-        for section in [sweepTable, findMaxTable, overloadTable] where !section.isEmpty { lines += [""] + section }
+        for section in [swapsTable, sweepTable, findMaxTable, overloadTable] where !section.isEmpty {
+            lines += [""] + section
+        }
+        if let warning = machine.stolen?.warning { lines += ["", "WARNING: \(warning)"] }
         if !thresholds.isEmpty { lines += [""] + thresholds.map(\.line) }
         lines += [""] + verdictLines
         return lines.joined(separator: "\n") + "\n"
@@ -70,7 +73,12 @@ extension Report {
         append("connection wait", connectionWaitUs)
         if let windows {
             append("during swaps", windows.swap)
-            append("outside swaps", windows.quiet)
+            append("between swaps", windows.quiet)
+            for ratio in windows.ratios ?? [] {
+                let interval = "95 %: \(fixed(ratio.low, 3)) to \(fixed(ratio.high, 3))"
+                let name = "p\(short(ratio.percentile)) ratio"
+                lines.append(row(name, "\(fixed(ratio.ratio, 3)) (\(interval)), \(windows.pairs ?? 0) swaps"))
+            }
         }
         return lines
     }
@@ -79,7 +87,7 @@ extension Report {
         var lines = snapshots.map {
             row("snapshot", "\($0.id): \($0.replies) replies, \(fixed($0.firstS, 1)) s to \(fixed($0.lastS, 1)) s")
         }
-        for mark in marks {
+        for mark in marks where mark.fault != nil || swaps == nil {
             let run = runs == nil ? "" : " of run \(mark.run + 1)"
             let label = mark.label.isEmpty ? "" : " \(mark.label)"
             let fault = mark.fault.map { ": \($0)" } ?? ""
@@ -99,6 +107,14 @@ extension Report {
                 let worst = validation.worstScoreDifference.map { ", scores differ by at most \($0)" } ?? ""
                 lines.append(row("", "\(validation.compared) held against the expected ones\(worst)"))
             }
+            if let belonging = validation.belonging {
+                lines.append(
+                    row(
+                        "recomputed",
+                        "\(belonging.recomputed) replies with \(belonging.scores) scores, \(belonging.mixed) mixed; worst "
+                            + "difference \(short(belonging.worstDifference * 1e6))e-6 of |u||v|, "
+                            + "recall \(fixed(belonging.recall, 4))"))
+            }
         }
         if let recall {
             for estimate in recall.estimates {
@@ -111,6 +127,29 @@ extension Report {
             for (reason, count) in recall.skipped.sorted(by: { $0.key < $1.key }) {
                 lines.append(row("", "\(count) skipped: \(reason)"))
             }
+        }
+        return lines
+    }
+
+    private var swapsTable: [String] {
+        guard let swaps else { return [] }
+        var lines = [row("swaps", "\(swaps.done) done\(swaps.failed > 0 ? ", \(swaps.failed) FAILED" : "")")]
+        lines.append(cells("milliseconds", ["median", "max", "CPU median", "CPU max"]))
+        func append(_ name: String, _ time: SwapReport.Spread?, _ cpu: SwapReport.Spread? = nil) {
+            guard let time else { return }
+            lines.append(cells(name, [time.median, time.max, cpu?.median, cpu?.max].map { $0.map(short) ?? "" }))
+        }
+        append("publish", swaps.publishMillis, swaps.publishCPUMillis)
+        for step in SwapReport.steps { append(step, swaps.stepMillis[step], swaps.stepCPUMillis[step]) }
+        append("found to serving", swaps.servingMillis)
+        append("found to destroyed", swaps.windowMillis)
+        if let third = swaps.residentBytesThird, let last = swaps.residentBytesLast, let ratio = swaps.residentRatio {
+            let mebibytes = [third, last].map { fixed($0 / 1_048_576, 1) }
+            lines.append(
+                row(
+                    "resident memory",
+                    "\(mebibytes[0]) MiB after the third, \(mebibytes[1]) MiB after the last: \(fixed(ratio, 4)) times")
+            )
         }
         return lines
     }
@@ -200,6 +239,8 @@ extension ThresholdResult {
         switch unit {
         case .fraction: return percent(value)
         case .perSecond: return "\(short(value))/s"
+        case .count: return short(value)
+        case .bytes: return "\(fixed(value / 1_048_576, 1)) MiB"
         case .micros where value < 1000: return "\(short(value)) us"
         case .micros where value < 1e6: return "\(short(value / 1e3)) ms"
         case .micros: return "\(short(value / 1e6)) s"

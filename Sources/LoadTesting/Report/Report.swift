@@ -85,12 +85,27 @@ public struct Report: Codable, Sendable, Equatable {
         }
     }
 
-    /// Latencies while a snapshot was swapped, and otherwise.
+    /// Latencies while a snapshot was swapped, and in equally long windows between the swaps.
     public struct Windows: Codable, Sendable, Equatable {
         /// Requests due while a swap was under way.
         public var swap: LatencySummary
-        /// All others.
+        /// Requests due in the quiet windows.
         public var quiet: LatencySummary
+        /// How many swaps there are, each with its quiet window; nil in reports of versions in which quiet was all else.
+        public var pairs: Int?
+        /// How long the swaps' windows are together.
+        public var swapS: Double?
+        /// How long the quiet windows are together.
+        public var quietS: Double?
+        /// How many times slower requests are while a snapshot is swapped.
+        public var ratios: [SwapRatio]?
+
+        enum CodingKeys: String, CodingKey {
+            case swap, quiet, pairs
+            case swapS = "swap_s"
+            case quietS = "quiet_s"
+            case ratios
+        }
     }
 
     /// One second of the counted part, by scheduled instants. Its percentiles are there to be drawn: the rule of 10 samples
@@ -271,6 +286,8 @@ public struct Report: Codable, Sendable, Equatable {
     public var marks: [Mark]
     /// Latencies while a snapshot was swapped; nil if none was.
     public var windows: Windows?
+    /// Snapshots that were published meanwhile; nil if none was.
+    public var swaps: SwapReport?
     /// Seconds of all runs.
     public var intervals: [Interval]
     /// Of all runs together.
@@ -314,7 +331,7 @@ public struct Report: Codable, Sendable, Equatable {
         case serviceUs = "service_us"
         case sendLagUs = "send_lag_us"
         case connectionWaitUs = "connection_wait_us"
-        case snapshots, marks, windows, intervals, histograms, runs
+        case snapshots, marks, windows, swaps, intervals, histograms, runs
         case errorBodies = "error_bodies"
         case keptShare = "kept_share"
         case reconnections, degraded, validation, recall, thresholds, curves, sweep

@@ -46,9 +46,12 @@ final class IdentifierColumn: Sendable {
     func number(_ row: Int) -> UInt64 { numbers[row] }
 
     /// Whether a row has the id. Of a number the canonical decimal is one: "007" is nobody.
-    func contains(_ text: String) -> Bool {
+    func contains(_ text: String) -> Bool { row(text) != nil }
+
+    /// The row that has the id, or nil.
+    func row(_ text: String) -> Int? {
         if isNumber {
-            guard let number = UInt64(text), String(number).utf8.elementsEqual(text.utf8) else { return false }
+            guard let number = UInt64(text), String(number).utf8.elementsEqual(text.utf8) else { return nil }
             return find(SplitMix64.mix(number)) { numbers[$0] == number }
         }
         var text = text
@@ -58,13 +61,13 @@ final class IdentifierColumn: Sendable {
         }
     }
 
-    private func find(_ hash: UInt64, _ isRow: (Int) -> Bool) -> Bool {
+    private func find(_ hash: UInt64, _ isRow: (Int) -> Bool) -> Int? {
         var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
         while slots[slot] != 0 {
-            if isRow(Int(slots[slot]) - 1) { return true }
+            if isRow(Int(slots[slot]) - 1) { return Int(slots[slot]) - 1 }
             slot = (slot + 1) & (slots.count - 1)
         }
-        return false
+        return nil
     }
 
     private static func range(_ row: Int, _ offsets: UnsafeBufferPointer<UInt64>) -> Range<Int> {

@@ -31,8 +31,19 @@ struct SnapshotSchema {
         case clip(minimum: Double, maximum: Double)
     }
 
+    /// What scores are made of.
+    enum Metric: String, Sendable {
+        case innerProduct = "ip"
+        case squaredDistance = "l2"
+    }
+
     let directory: String
     let id: String
+    let spaceID: String
+    let dimension: Int
+    let metric: Metric
+    /// The files with their sizes and hashes, as text that is equal if they are.
+    let files: String
     let itemsAreNumbers: Bool
     let usersAreNumbers: Bool
     let itemCount: Int
@@ -63,6 +74,14 @@ struct SnapshotSchema {
                 throw format.error("is '\(try format.string())', expected 'belfry-snapshot/1'")
             }
             id = try root.member("id").string()
+            spaceID = try root.member("space_id").string()
+            dimension = try root.member("dimension").integer(in: 1...65_536)
+            let metricNode = try root.member("metric")
+            guard let metric = Metric(rawValue: try metricNode.string()) else {
+                throw metricNode.error("is '\(try metricNode.string())', expected 'ip' or 'l2'")
+            }
+            self.metric = metric
+            files = BodyValue(try root.member("files").value).text(sortsKeys: true)
             itemsAreNumbers = try SnapshotSchema.isNumber(try root.member("item_id_type"))
             usersAreNumbers = try SnapshotSchema.isNumber(try root.member("user_id_type"))
             let rows = 0...Int(Int32.max) - 1

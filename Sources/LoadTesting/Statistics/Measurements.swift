@@ -28,6 +28,8 @@ public struct Measurements {
         return seconds > 0 ? Double(successes) / seconds : 0
     }
 
+    private var swaps: [SwapRecord] { runs.flatMap(\.swaps) }
+
     /// The share of requests that failed, 0 where there is no request.
     var errorShare: Double { (try? share { Self.isError($0, nil) }) ?? 0 }
 
@@ -54,6 +56,20 @@ public struct Measurements {
         case .invalid:
             guard let validation, validation.checked > 0 else { throw Unmeasured(reason: "no reply was checked") }
             return Double(validation.invalid) / Double(validation.checked)
+        case .mixed:
+            guard let belonging = validation?.belonging, belonging.recomputed > 0 else {
+                throw Unmeasured(reason: "no reply was recomputed")
+            }
+            return Double(belonging.mixed) / Double(belonging.recomputed)
+        case .swaps(let failed): return Double(swaps.count { ($0.fault != nil) == failed })
+        case .memory(let instant):
+            let done = swaps.filter { $0.fault == nil }
+            let swap = instant == .third ? done.dropFirst(2).first : done.last
+            guard let bytes = swap?.residentBytes else {
+                throw Unmeasured(
+                    reason: swap == nil ? "\(done.count) snapshots were swapped to" : "/metrics did not say")
+            }
+            return bytes
         case .recall(let depth):
             guard let estimate = recall?.estimates.first(where: { $0.at == depth }) else {
                 throw Unmeasured(reason: "recall@\(depth) was not measured")
@@ -106,13 +122,11 @@ public struct Measurements {
 }
 
 extension RunResult {
-    /// Samples of the requests that were due within swaps, or outside of them.
+    /// Samples of the requests that were due within swaps, or in the quiet windows between them.
     func histogram(_ clock: Metric.Clock, in window: Metric.Window) -> LatencyHistogram {
         var histogram = LatencyHistogram.latencies()
-        let swaps = marks.filter { $0.kind == "swap" }
-        for outcome in counted {
-            let isInSwap = swaps.contains { $0.start <= outcome.scheduled && outcome.scheduled < $0.end }
-            guard isInSwap == (window == .swap) else { continue }
+        SwapWindows(self).visit(self) { outcome, kind, _ in
+            guard kind == window else { return }
             switch clock {
             case .latency where outcome.kind == .success: histogram.recordClamped(outcome.latency)
             case .service where outcome.kind == .success: histogram.recordClamped(outcome.service)

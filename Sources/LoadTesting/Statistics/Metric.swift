@@ -16,8 +16,16 @@ struct Metric: Sendable, Equatable {
     enum Window: String, Sendable, CaseIterable {
         /// Those that were due while a snapshot was swapped.
         case swap
-        /// The others.
+        /// Those that were due in equally long windows between the swaps (`SwapWindows`).
         case quiet
+    }
+
+    /// When the daemon's memory is meant.
+    enum Instant: String, Sendable, CaseIterable {
+        /// After the third swap: what only grows once has.
+        case third
+        /// After the last one.
+        case last
     }
 
     enum Quantity: Sendable, Equatable {
@@ -27,6 +35,9 @@ struct Metric: Sendable, Equatable {
         case errors(kind: String?)
         case refused
         case invalid
+        case mixed
+        case swaps(failed: Bool)
+        case memory(Instant)
         case recall(Int)
         case rate
     }
@@ -38,7 +49,9 @@ struct Metric: Sendable, Equatable {
     var unit: ThresholdResult.Unit {
         switch quantity {
         case .percentile, .max, .mean: .micros
-        case .errors, .refused, .invalid, .recall: .fraction
+        case .errors, .refused, .invalid, .mixed, .recall: .fraction
+        case .swaps: .count
+        case .memory: .bytes
         case .rate: .perSecond
         }
     }

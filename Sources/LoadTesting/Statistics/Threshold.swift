@@ -5,11 +5,13 @@ internal import Foundation
 ///     p(99)<5ms    p(99.9)<20ms    max<1s    mean<2ms    service.p(99)<3ms    lag.p(99)<50us    wait.p(99)<1ms
 ///     errors<0.1%    errors[status 503]<1%    errors[timeout]<=0%    refused<5%    invalid<=0%
 ///     recall@100>=0.98    rate>=990    rate>=99%
-///     p(99)[swap]<1.2*p(99)[quiet]
+///     p(99)[swap]<1.2*p(99)[quiet]    swaps>=200    swaps[failed]<=0    mixed<=0%    memory[last]<1.05*memory[third]
 ///
-/// `[swap]` are the requests that were due while a snapshot was swapped, `[quiet]` the others. `refused` is the share of replies
-/// with 429 or 503, `invalid` the share of checked replies with a fault, `rate` successes per second, and `rate>=99%` means of
-/// the scheduled rate.
+/// `[swap]` are the requests that were due while a snapshot was swapped, `[quiet]` those in equally long windows between the
+/// swaps. `refused` is the share of replies with 429 or 503, `invalid` the share of checked replies with a fault, `mixed` that
+/// of recomputed replies whose parts do not belong together, `rate` successes per second, and `rate>=99%` means of the
+/// scheduled rate. `swaps` counts the published snapshots that were swapped to, `memory` is the daemon's resident memory after
+/// the third and after the last of them.
 public struct Threshold: Sendable, Equatable, CustomStringConvertible {
     /// As it was written.
     public let expression: String
@@ -64,9 +66,10 @@ public struct Threshold: Sendable, Equatable, CustomStringConvertible {
     /// Why this threshold could never be judged in such a run, or nil.
     ///
     /// - smallestK: the fewest items that a request asks for.
-    public func problem(smallestK: Int, hasSwaps: Bool, measuresRecall: Bool, checksReplies: Bool, isOpenLoop: Bool)
-        -> String?
-    {
+    public func problem(
+        smallestK: Int, hasSwaps: Bool, publishes: Bool = false, checksBelonging: Bool = false, measuresRecall: Bool,
+        checksReplies: Bool, isOpenLoop: Bool
+    ) -> String? {
         for metric in metrics {
             switch metric.quantity {
             case .recall(let depth) where depth > smallestK:
@@ -75,6 +78,10 @@ public struct Threshold: Sendable, Equatable, CustomStringConvertible {
                 return "'\(expression)': recall is measured at 10, at 100 and at k"
             case .recall where !measuresRecall: return "'\(expression)': recall is not measured (--recall-sample 0)"
             case .invalid where !checksReplies: return "'\(expression)': replies are not checked (--validate 0%)"
+            case .mixed where !checksBelonging:
+                return "'\(expression)': replies are not recomputed (--swap-expect, --validate)"
+            case .swaps where !publishes, .memory where !publishes:
+                return "'\(expression)': nothing is published (--swap-publish)"
             default: break
             }
             if metric.window == .swap, !hasSwaps { return "'\(expression)': nothing is swapped (--swap-every)" }
@@ -203,6 +210,24 @@ private struct ThresholdScanner {
             metric = Metric(quantity: .errors(kind: kind))
         case "refused": metric = Metric(quantity: .refused)
         case "invalid": metric = Metric(quantity: .invalid)
+        case "mixed": metric = Metric(quantity: .mixed)
+        case "swaps":
+            var failed = false
+            if take("[") {
+                let wordStart = position
+                guard bracketed() == "failed", take("]") else { throw fault("expected swaps[failed]", at: wordStart) }
+                failed = true
+            }
+            metric = Metric(quantity: .swaps(failed: failed))
+        case "memory":
+            let bracketStart = position
+            guard take("[") else { throw fault("expected memory[third] or memory[last]", at: bracketStart) }
+            skipSpaces()
+            let wordStart = position
+            guard let instant = Metric.Instant(rawValue: bracketed()), take("]") else {
+                throw fault("expected memory[third] or memory[last]", at: wordStart)
+            }
+            metric = Metric(quantity: .memory(instant))
         case "rate": metric = Metric(quantity: .rate)
         case "recall":
             guard take("@") else { throw fault("expected recall@100") }
@@ -212,7 +237,9 @@ private struct ThresholdScanner {
             }
             metric = Metric(quantity: .recall(Int(depth)))
         default:
-            throw fault("expected p(99), max, mean, errors, refused, invalid, recall@100 or rate", at: nameStart)
+            throw fault(
+                "expected p(99), max, mean, errors, refused, invalid, mixed, swaps, memory, recall@100 or rate",
+                at: nameStart)
         }
         if let clock {
             guard metric.unit == .micros else {
@@ -269,7 +296,9 @@ private struct ThresholdScanner {
         case (.fraction, "%"): return .constant(try share(value(exponent: -2), at: start))
         case (.fraction, ""): return .constant(try share(value(), at: start))
         case (.perSecond, "%"): return .shareOfScheduledRate(value(exponent: -2))
-        case (.perSecond, ""): return .constant(value())
+        case (.perSecond, ""), (.count, ""): return .constant(value())
+        case (.bytes, "MiB"): return .constant(value() * 1_048_576)
+        case (.bytes, "GiB"): return .constant(value() * 1_073_741_824)
         default: throw fault("expected \(Self.examples(unit))", at: suffixStart)
         }
     }
@@ -279,6 +308,8 @@ private struct ThresholdScanner {
         case .micros: "a time in us, ms or s"
         case .fraction: "a share, such as 0.1% or 0.98"
         case .perSecond: "a rate per second, or a share of the scheduled one"
+        case .count: "a number"
+        case .bytes: "MiB or GiB"
         }
     }
 

@@ -18,6 +18,10 @@ public struct ThresholdResult: Codable, Sendable, Equatable {
         case fraction
         /// A rate.
         case perSecond = "per_second"
+        /// How many.
+        case count
+        /// Memory.
+        case bytes
     }
 
     /// As it was written: `p(99)<5ms`.
