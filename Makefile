@@ -10,6 +10,8 @@ LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libx
 TRAINING := python3-torch python3-venv
 # What the tests of the load tester's outputs read them with.
 READERS := chromium
+# What the tests of metrics read those with. Taken out of Debian's package, because installing that would start a Prometheus.
+PROMTOOL := .build/promtool/usr/bin/promtool
 # What the unit file is held to its promises with; it brings libseccomp too.
 UNITS := systemd python3
 # What the load tester is measured beside.
@@ -153,7 +155,7 @@ test-swift: libraries fixtures readers
 
 ## make test-allocations  the count of heap allocations per request, which only an optimised build can show
 test-allocations: libraries fixtures
-	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter AllocationTests
+	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter "AllocationTests|ReferenceCountTests"
 
 ## make test-models  the trainer's tests
 test-models: training
@@ -203,11 +205,17 @@ peers:
 	@dpkg -s $(PEERS) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(PEERS); }
 
-readers: training
+readers: training $(PROMTOOL)
 	@dpkg -s $(READERS) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(READERS); }
 	@cmp -s Tests/requirements.txt .venv/tests-requirements.txt || \
 	  { $(PYTHON) -m pip install -q -r Tests/requirements.txt && cp Tests/requirements.txt .venv/tests-requirements.txt; }
+
+$(PROMTOOL):
+	@mkdir -p .build/promtool
+	cd .build/promtool && rm -f *.deb && \
+	  { apt-get download -q prometheus || { $(SUDO) apt-get update -q && apt-get download -q prometheus; }; } && \
+	  dpkg --fsys-tarfile prometheus_*.deb | tar -x -m ./usr/bin/promtool && rm -f *.deb
 
 training:
 	@dpkg -s $(TRAINING) >/dev/null 2>&1 || \
