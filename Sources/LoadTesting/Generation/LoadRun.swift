@@ -184,7 +184,8 @@ extension RunResult {
     /// The run was stopped: what was due later does not count.
     fileprivate mutating func cut(at instant: UInt64) {
         isCut = true
-        end = min(end, instant)
+        // A thread may have sent what came due between the wish and its being seen: that counts.
+        end = min(end, max(instant, outcomes.last?.scheduled ?? 0))
         let seconds = Double(end - min(end, warmupEnd)) / 1e9
         if isOpenLoop { scheduledRate = seconds > 0 ? Double(counted.count) / seconds : 0 }
     }
