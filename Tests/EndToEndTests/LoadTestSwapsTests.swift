@@ -22,7 +22,7 @@ import Testing
             "loadtest/swaps/run.py", "swap-200", "--items", "2000", "--swaps", "5", "--every", "100ms", "--settle",
             "20ms",
             "--saturation", "500ms", "--rate", "200", "--warmup", "200ms", "--server-core", "-1", "--load-core", "-1",
-            "--belfry", Daemon.binary.path, "--out", out,
+            "--load-priority", "normal", "--belfry", Daemon.binary.path, "--out", out,
             // It is not the machine that is tested here.
             "--", "--max-send-lag", "60s",
         ]

@@ -91,8 +91,9 @@ def run(command: List[str], environment: Optional[Dict[str, str]] = None) -> Non
 class Daemon:
     """One process on a core of its own, and nothing left behind."""
 
-    def __init__(self, belfry: str, snapshots: pathlib.Path, state: pathlib.Path, core: int, log: pathlib.Path):
-        self.command = [belfry, "serve", "--snapshots", str(snapshots), "--state", str(state), "--workers", "1"]
+    def __init__(self, belfry: str, snapshots: pathlib.Path, state: pathlib.Path, core: int, log: pathlib.Path,
+                 more: List[str]):
+        self.command = [belfry, "serve", "--snapshots", str(snapshots), "--state", str(state), "--workers", "1", *more]
         self.core, self.log = core, log
         self.process: Optional[subprocess.Popen] = None
         self.port, self.admin_port = free_ports(2)
@@ -181,7 +182,7 @@ def load(options: argparse.Namespace, arguments: List[str], out: pathlib.Path, n
 
 
 def measure_saturation(options: argparse.Namespace, daemon: Daemon, data: pathlib.Path, out: pathlib.Path) -> float:
-    report = load(options, ["--target", daemon.url, "--requests", str(data / "requests.jsonl"), "--format", "columns", "--closed",
+    report = load(options, ["--target", daemon.url, "--requests", str(data / "requests.jsonl"), "--format", setting(options.scenario, "format"), "--closed",
                             "--connections", "32", "--duration", options.saturation, "--warmup", "2s", "--validate", "0%",
                             "--recall-sample", "0"], out, "saturation")
     if report["errors"]["total"]:
@@ -208,6 +209,12 @@ def run_scenario(options: argparse.Namespace, daemon: Daemon, data: pathlib.Path
         if getattr(options, name) is not None:
             arguments += [f"--{name}", getattr(options, name)]
     return load(options, arguments + options.more, out)
+
+
+def setting(scenario: str, key: str) -> str:
+    """A value of a scenario that stands on one line."""
+    lines = (ROOT / "loadtest" / "scenarios" / f"{scenario}.yaml").read_text().splitlines()
+    return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(f"{key}:"))
 
 
 def thresholds(scenario: str) -> List[str]:
@@ -290,6 +297,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--server-core", type=int, default=cores[0], help="-1 for any (%(default)s)")
     parser.add_argument("--load-core", type=int, default=cores[-1], help="-1 for any (%(default)s)")
+    parser.add_argument("--load-priority", help="of the daemon, instead of its default")
     parser.add_argument("--belfry", default=str(ROOT / ".build/release/belfry"))
     parser.add_argument("--python", default=sys.executable, help="that has what belfry_models needs (%(default)s)")
     parser.add_argument("--data", type=pathlib.Path, default=ROOT / ".build" / "swaps")
@@ -312,7 +320,8 @@ def main() -> int:
     for name in ("published", "state"):
         (data / name).mkdir()
     run([options.belfry, "publish", str(data / SOURCES[-1]), "--to", str(data / "published"), "--id", "before", "--activate"])
-    with Daemon(options.belfry, data / "published", data / "state", options.server_core, out / "daemon.log") as daemon:
+    with Daemon(options.belfry, data / "published", data / "state", options.server_core, out / "daemon.log",
+                ["--load-priority", options.load_priority] if options.load_priority else []) as daemon:
         saturation = measure_saturation(options, daemon, data, out)
         report = run_scenario(options, daemon, data, out, options.rate or options.share * saturation)
     summary = summarise(options, report, saturation)

@@ -48,6 +48,7 @@ def test_each_scenario_has_the_thresholds_that_its_question_needs():
     for scenario in run.SCENARIOS:
         found = run.thresholds(scenario)
         assert {"swaps[failed]<=0", "errors<=0%", "mixed<=0%"} <= set(found), scenario
+        assert run.setting(scenario, "format") in ("rows", "columns", "binary")
         assert sum(each.startswith("swaps>=") for each in found) == 1
     assert "memory[last]<1.05*memory[third]" in run.thresholds("swap-200")
     assert "p(99)[swap]<=1.2*p(99)[quiet]" in run.thresholds("swap-p99")
