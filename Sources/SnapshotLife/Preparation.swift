@@ -221,13 +221,18 @@ extension SnapshotLife {
 
     // MARK: - Pauses
 
-    /// Drops pauses of items that no published snapshot has. Nothing is dropped while one of them cannot be read.
+    /// Drops pauses of items that no snapshot has, neither a published one nor one in memory, whose directory may be elsewhere or
+    /// gone. Nothing is dropped while one of them cannot be read.
     func dropOrphans() throws(SnapshotLifeError) -> Int {
         guard let pauses else { throw .state("nothing is paused without --state") }
         let shelf = shelf
         let paused = pauses.ids
+        let generations = generationsInMemory
         let result = loader.run { () -> Result<[String], SnapshotError> in
             var orphans = Set(paused)
+            for generation in generations {
+                orphans = orphans.filter { generation.snapshot.items.ids.row(ofText: $0) == nil }
+            }
             for entry in shelf.entries() where !orphans.isEmpty {
                 do throws(SnapshotError) {
                     let candidates = orphans
