@@ -156,6 +156,9 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: [.product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/TestSupport", swiftSettings: swift),
+        .target(
+            name: "SnapshotDamage", dependencies: ["Snapshots", "TestSupport"], path: "Tests/SnapshotDamage",
+            swiftSettings: swift),
         // A server that is slow, wrong or gone in known ways, to hold the load tester to.
         .target(
             name: "InjectedServer", dependencies: ["CLinux"], path: "Tests/InjectedServer", swiftSettings: swift),
@@ -172,7 +175,9 @@ let package = Package(
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
         tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
-        tests("SnapshotsTests", ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "Snapshots", "TestSupport"]),
+        tests(
+            "SnapshotsTests",
+            ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "SnapshotDamage", "Snapshots", "TestSupport"]),
         tests("PublishingTests", ["Publishing", "Snapshots", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "Memory"]),
         tests(
@@ -187,7 +192,9 @@ let package = Package(
                 "InjectedServer", "JSON", "LoadTesting", "Memory", "Safetensors", "TestSupport",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("EndToEndTests", ["CLinux", "InjectedServer", "LoadTesting", "Snapshots", "TestSupport", "belfry"]),
+        tests(
+            "EndToEndTests",
+            ["CLinux", "InjectedServer", "LoadTesting", "SnapshotDamage", "Snapshots", "TestSupport", "belfry"]),
     ],
     cxxLanguageStandard: .cxx17
 )

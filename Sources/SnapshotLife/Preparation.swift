@@ -228,14 +228,22 @@ extension SnapshotLife {
 
     // MARK: - Pauses
 
-    /// Drops pauses of items that no published snapshot has. Nothing is dropped while one of them cannot be read.
+    /// Drops pauses of items that no snapshot has, neither a published one nor one in memory, whose directory may be elsewhere or
+    /// gone. Nothing is dropped while one of them cannot be read.
     func dropOrphans() throws(SnapshotLifeError) -> Int {
         guard let pauses else { throw .state("nothing is paused without --state") }
         let shelf = shelf
         let paused = pauses.ids
+        let generations = generationsInMemory
         let result = loader.run { () -> Result<[String], SnapshotError> in
             var orphans = Set(paused)
-            for entry in shelf.entries() where !orphans.isEmpty {
+            for generation in generations {
+                orphans = orphans.filter { generation.snapshot.items.ids.row(ofText: $0) == nil }
+            }
+            // Reading takes time, in which more may be published.
+            var seen: [SnapshotShelf.Entry] = []
+            while let entry = shelf.entries().first(where: { !seen.contains($0) }), !orphans.isEmpty {
+                seen.append(entry)
                 do throws(SnapshotError) {
                     let candidates = orphans
                     let held = try SnapshotFiles(path: entry.path).withItemIDs { ids in

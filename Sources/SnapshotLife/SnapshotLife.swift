@@ -45,6 +45,8 @@ public final class SnapshotLife: Sendable {
         var choice = ServingChoice()
         /// What `current` named when it was last followed.
         var followed: String?
+        /// Why `current` could not be followed, so that it is logged once.
+        var currentFault: String?
         var watch: Int32 = -1
     }
 
@@ -258,9 +260,19 @@ public final class SnapshotLife: Sendable {
 
     /// Goes where `current` leads if it leads elsewhere than before.
     private func followChange() {
-        guard !shelf.isOneSnapshot, let current = try? shelf.current(),
-            current.id != held.withLock({ $0.followed })
-        else { return }
+        guard !shelf.isOneSnapshot else { return }
+        do throws(SnapshotError) {
+            let current = try shelf.current()
+            held.withLock { $0.currentFault = nil }
+            guard current.id != held.withLock({ $0.followed }) else { return }
+        } catch {
+            let fault = error.description
+            let isNew = held.withLock { held in
+                defer { held.currentFault = fault }; return held.currentFault != fault
+            }
+            if isNew { logger.error("current refused", metadata: ["reason": "\(fault)"]) }
+            return
+        }
         _ = try? follow(always: false)
     }
 
@@ -429,10 +441,12 @@ public final class SnapshotLife: Sendable {
     /// Notes snapshots that have been published, and forgets those that have been removed.
     private func noteEntries(at level: Logger.Level = .info) {
         let ids = shelf.entries().map(\.id)
+        let followed = held.withLock { $0.followed }
         let new = records.withLock { records in
             let new = ids.filter { records[$0] == nil }
             for id in new { records[id] = SnapshotRecord(id: id) }
-            let there = Set(ids)
+            // What `current` names and is not complete is not there for anybody, but whoever named it has to see why it is refused.
+            let there = Set(ids).union([followed].compactMap { $0 })
             records = records.filter { id, record in
                 there.contains(id) || ![.found, .retired, .failed].contains(record.state)
             }
@@ -456,6 +470,9 @@ public final class SnapshotLife: Sendable {
 
     /// The generation that serves, for the control thread: whoever else held it might be the one who frees it.
     var servingGeneration: Generation? { held.withLock { $0.serving } }
+
+    /// What answers, or may answer without being loaded again; for the control thread as well.
+    var generationsInMemory: [Generation] { held.withLock { [$0.serving, $0.spare].compactMap { $0 } } }
 
     /// What reports say of the generation that serves.
     struct ServingFacts: Sendable {

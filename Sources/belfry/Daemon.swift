@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import DaemonState
+internal import Glibc
 internal import HTTPServer
 internal import ItemIndex
 internal import JSON
@@ -51,6 +52,9 @@ struct Daemon {
 
     /// Runs until SIGTERM or SIGINT, and drains.
     func run() async throws {
+        // Until somebody listens for it: whoever publishes while the first snapshot is loaded may say so. `current` is looked at
+        // again when that one serves.
+        signal(SIGHUP, SIG_IGN)
         let serving = Swappable<Generation>(readerCount: configuration.workers)
         let samples = (0..<configuration.workers).map { _ in RequestSample() }
         let requests = (0..<configuration.workers).map { _ in RequestMetrics() }

@@ -1,5 +1,6 @@
 import Foundation
 import SnapshotCheck
+import SnapshotDamage
 import Snapshots
 import TestSupport
 import Testing

@@ -46,28 +46,44 @@ public final class Daemon {
     }
 
     /// Starts a daemon and waits until it listens.
-    public init(snapshot: String, arguments: [String] = [], timeout: TimeInterval = 60) throws {
-        process.executableURL = Daemon.binary
-        process.arguments =
-            [
-                "serve", "--snapshots", snapshot, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2",
+    ///
+    /// - arguments: come last, so that they have precedence.
+    /// - environment: added to the test's own, of which variables of the daemon are left out.
+    /// - wrapper: a command that becomes the daemon, as `prlimit` does, with its arguments.
+    /// - waits: whether to wait until it listens; else `waitUntilListening` does.
+    public init(
+        snapshot: String, arguments: [String] = [], environment added: [String: String] = [:], wrapper: [String] = [],
+        waits: Bool = true, timeout: TimeInterval = 60
+    ) throws {
+        let command =
+            wrapper + [
+                Daemon.binary.path, "serve", "--snapshots", snapshot, "--listen", "127.0.0.1:0", "--admin",
+                "127.0.0.1:0", "--workers", "2",
                 // A machine that runs tests is busy.
                 "--load-priority", "normal",
             ] + arguments
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command.dropFirst())
         var environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("BELFRY_") }
         environment["SWIFT_BACKTRACE"] = "enable=no"
-        process.environment = environment
+        environment["NOTIFY_SOCKET"] = nil
+        process.environment = environment.merging(added) { $1 }
         process.standardError = standardError
         process.standardInput = FileHandle.nullDevice
         standardError.fileHandleForReading.readabilityHandler = { [log] in log.append($0.availableData) }
         try process.run()
+        if waits { try waitUntilListening(timeout: timeout) }
+    }
+
+    /// Waits until it listens, and notes where.
+    public func waitUntilListening(timeout: TimeInterval = 60) throws {
         let deadline = Date().addingTimeInterval(timeout)
         while port == 0 {
             if let match = log.contents.firstMatch(
-                of: /address=127\.0\.0\.1:([0-9]+) admin=127\.0\.0\.1:([0-9]+)/)
+                of: /address=127\.0\.0\.1:([0-9]+) admin=(?:127\.0\.0\.1:([0-9]+)|unix:)/)
             {
                 port = UInt16(match.1) ?? 0
-                adminPort = UInt16(match.2) ?? 0
+                adminPort = match.2.flatMap { UInt16($0) } ?? 0
             } else if !process.isRunning || Date() > deadline {
                 process.terminate()
                 throw Failure(description: "the daemon does not listen: \(log.contents)")
@@ -94,9 +110,20 @@ public final class Daemon {
     /// The process's id.
     public var processIdentifier: Int32 { process.processIdentifier }
 
+    /// Sends SIGKILL and waits for the end.
+    public func killAtOnce() {
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+
     /// Sends SIGTERM and waits for the end; the exit status, or minus the signal that ended it.
     public func terminate() -> Int32 {
         kill(process.processIdentifier, SIGTERM)
+        return waitUntilExit()
+    }
+
+    /// Waits for the end; the exit status, or minus the signal that ended it.
+    public func waitUntilExit() -> Int32 {
         process.waitUntilExit()
         return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
     }

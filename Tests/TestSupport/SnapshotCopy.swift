@@ -17,19 +17,30 @@ public final class SnapshotCopy {
     // Values that JSONSerialization could not write, such as 1e999: placeholder -> literal.
     private var literals: [String: String] = [:]
 
-    /// Copies a fixture.
-    public init(of fixture: String) throws {
+    /// Copies a fixture, under an id of its own if one is given.
+    public init(of fixture: String, as id: String? = nil) throws {
         let source = try Fixtures.path(fixture)
         parent = FileManager.default.temporaryDirectory.appendingPathComponent("belfry-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
-        path = "\(parent)/\(fixture)"
+        path = "\(parent)/\(id ?? fixture)"
         try FileManager.default.copyItem(atPath: source, toPath: path)
+        if let id { try SnapshotCopy.rename(path, from: fixture, to: id) }
         manifest = try JSONSerialization.jsonObject(
             with: Data(contentsOf: URL(fileURLWithPath: "\(path)/manifest.json")))
     }
 
     deinit {
         try? FileManager.default.removeItem(atPath: parent)
+    }
+
+    /// Gives a snapshot another id, as `belfry publish --id` does: no other byte of the manifest changes.
+    private static func rename(_ path: String, from old: String, to new: String) throws {
+        let file = URL(fileURLWithPath: "\(path)/manifest.json")
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let bytes = Data(text.replacingOccurrences(of: "\"id\": \"\(old)\"", with: "\"id\": \"\(new)\"").utf8)
+        try bytes.write(to: file)
+        try Data(#"{"published_at": "2026-01-01T00:00:00Z", "manifest": \#(seal(of: bytes))}"#.utf8).write(
+            to: URL(fileURLWithPath: "\(path)/_SUCCESS"))
     }
 
     /// The directory that holds the snapshot and nothing else.
