@@ -163,7 +163,7 @@ let package = Package(
             name: "injected-server",
             dependencies: ["InjectedServer", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Tests/InjectedServerCommand", swiftSettings: swift),
-        tests("MemoryTests", ["Memory"]),
+        tests("MemoryTests", ["Memory", "TestSupport"]),
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("DaemonStateTests", ["CFullDisk", "DaemonState", "TestSupport"]),
@@ -180,6 +180,13 @@ let package = Package(
             [
                 "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI",
                 "Snapshots", "TestSupport", "Towers",
+            ]),
+        tests(
+            "SnapshotLifeTests",
+            [
+                "DaemonState", "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval",
+                "RetrievalAPI", "SnapshotLife", "Snapshots", "TestSupport", "Towers",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         tests(
             "LoadTestingTests",
