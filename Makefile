@@ -10,6 +10,8 @@ LIBRARIES := libmicrohttpd-dev libfaiss-dev libopenblas-dev libsimdjson-dev libx
 TRAINING := python3-torch python3-venv
 # What the tests of the load tester's outputs read them with.
 READERS := chromium
+# What the tests of metrics read those with. Taken out of Debian's package, because installing that would start a Prometheus.
+PROMTOOL := .build/promtool/usr/bin/promtool
 # What the unit file is held to its promises with; it brings libseccomp too.
 UNITS := systemd python3
 # What the load tester is measured beside.
@@ -25,7 +27,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -41,6 +43,11 @@ build: libraries
 ## make loadtest     the smoke and slo scenarios against the daemon of make run
 loadtest: build peers
 	loadtest/against-demo.sh
+
+## make loadtest-swaps  200 published swaps of 200,000 items, and 32 of a million, under load; about an hour and a half
+loadtest-swaps: build training
+	$(PYTHON) loadtest/swaps/run.py swap-200
+	$(PYTHON) loadtest/swaps/run.py swap-p99
 
 ## make loadtest-precision  what the load tester reports, beside arithmetic and wrk; about 8 minutes on an idle machine
 loadtest-precision: build peers
@@ -148,7 +155,7 @@ test-swift: libraries fixtures readers
 
 ## make test-allocations  the count of heap allocations per request, which only an optimised build can show
 test-allocations: libraries fixtures
-	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter AllocationTests
+	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter "AllocationTests|ReferenceCountTests"
 
 ## make test-models  the trainer's tests
 test-models: training
@@ -157,7 +164,7 @@ test-models: training
 ## make test-benchmarks  the benchmarks' own arithmetic
 test-benchmarks: training
 	$(PYTHON) -m pytest -q loadtest/peers
-	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail
+	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail loadtest/swaps
 
 ## make test-systemd the unit file: its exposure, whether it is clean, and the daemon under its system call rules
 test-systemd: libraries
@@ -198,11 +205,17 @@ peers:
 	@dpkg -s $(PEERS) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(PEERS); }
 
-readers: training
+readers: training $(PROMTOOL)
 	@dpkg -s $(READERS) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $(READERS); }
 	@cmp -s Tests/requirements.txt .venv/tests-requirements.txt || \
 	  { $(PYTHON) -m pip install -q -r Tests/requirements.txt && cp Tests/requirements.txt .venv/tests-requirements.txt; }
+
+$(PROMTOOL):
+	@mkdir -p .build/promtool
+	cd .build/promtool && rm -f *.deb && \
+	  { apt-get download -q prometheus || { $(SUDO) apt-get update -q && apt-get download -q prometheus; }; } && \
+	  dpkg --fsys-tarfile prometheus_*.deb | tar -x -m ./usr/bin/promtool && rm -f *.deb
 
 training:
 	@dpkg -s $(TRAINING) >/dev/null 2>&1 || \

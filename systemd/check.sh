@@ -83,7 +83,9 @@ setting() { sed -n "s/^$1=//p" "$here/belfry.env"; }
 [ "$(setting BELFRY_STATE)" = "/var/lib/$(directory StateDirectory)" ] || fail "the state directory is not where the settings say"
 [[ $(setting BELFRY_ADMIN) = unix:/run/$(directory RuntimeDirectory)/* ]] || fail "the admin socket is not in the runtime directory"
 mapfile -t variables < <(grep -v '^#' "$here/belfry.env" | grep .)
-if "$binary" serve --help | grep -q -- --admin; then
+# A daemon without an admin plane does not swap snapshots either.
+has_admin=$("$binary" serve --help | grep -m 1 -- --admin || true)
+if [ -n "$has_admin" ]; then
   env -i SWIFT_BACKTRACE=enable=no "${variables[@]}" "$binary" serve --print-config >"$root/config" || fail "belfry serve refuses belfry.env"
   for variable in "${variables[@]}"; do
     grep -qF ": ${variable#*=}  # environment" "$root/config" || { cat "$root/config"; fail "$variable is not in force"; }
@@ -130,7 +132,13 @@ ok "system calls: idle scheduling, priorities, affinity, inotify, children, maps
 
 "${sandbox[@]}" "$binary" check "$here/../models/demo" >"$root/check" || fail "belfry check does not run in the sandbox"
 ok "belfry check runs in the sandbox"
-"${sandbox[@]}" "$binary" serve --snapshots "$here/../models/demo" --listen 127.0.0.1:0 --workers 2 2>"$root/serve" &
+# Served as it will be: a directory, and a second snapshot published while the first one serves.
+mkdir "$root/snapshots"
+"$binary" publish "$here/../models/demo" --to "$root/snapshots" --id one --activate >"$root/publish"
+options=(--snapshots "$root/snapshots" --listen 127.0.0.1:0 --workers 2)
+[ -z "$has_admin" ] || options+=(--admin "unix:$root/admin.sock" --state "$root/state")
+[ -z "$has_admin" ] || mkdir "$root/state"
+"${sandbox[@]}" "$binary" serve "${options[@]}" 2>"$root/serve" &
 daemon=$!
 port=
 for _ in $(seq 600); do
@@ -140,12 +148,26 @@ for _ in $(seq 600); do
   sleep 0.1
 done
 [ -n "$port" ] || { cat "$root/serve"; fail "belfry serve does not start in the sandbox"; }
-exec 3<>"/dev/tcp/127.0.0.1/$port"
-body='{"user": {"id": "u42"}, "k": 3}'
-printf 'POST /v1/retrieve HTTP/1.1\r\nHost: b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' ${#body} "$body" >&3
-reply=$(cat <&3)
-exec 3>&-
-[[ $reply = "HTTP/1.1 200 "* ]] || { cat "$root/serve"; fail "belfry serve does not answer in the sandbox: $reply"; }
+ask() {
+  local body='{"user": {"id": "u42"}, "k": 3}'
+  exec 3<>"/dev/tcp/127.0.0.1/$port"
+  printf 'POST /v1/retrieve HTTP/1.1\r\nHost: b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' ${#body} "$body" >&3
+  reply=$(cat <&3)
+  exec 3>&-
+  [[ $reply = "HTTP/1.1 200 "* ]] || { cat "$root/serve"; fail "belfry serve does not answer in the sandbox: $reply"; }
+}
+ask
+[[ $reply = *'"id":"one"'* ]] || fail "another snapshot answers than the one that is published: $reply"
+if [ -n "$has_admin" ]; then
+  "$binary" publish "$here/../models/demo" --to "$root/snapshots" --id two --activate >"$root/publish"
+  for _ in $(seq 300); do
+    ask
+    [[ $reply != *'"id":"two"'* ]] || break
+    sleep 0.1
+  done
+  [[ $reply = *'"id":"two"'* ]] || { cat "$root/serve"; fail "a published snapshot is not served in the sandbox"; }
+  ok "belfry serve takes up a published snapshot in the sandbox"
+fi
 kill -TERM $daemon
 status=0; wait $daemon || status=$?
 daemon=

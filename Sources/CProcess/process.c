@@ -162,16 +162,6 @@ int belfry_wait_readable(int first, int second, int timeout_ms) {
     return (events[0].revents ? 1 : 0) | (events[1].revents ? 2 : 0);
 }
 
-void belfry_populate(const void *start, size_t bytes) {
-    if (start == NULL || bytes == 0) return;
-    enum { populate_read = 22 }; // MADV_POPULATE_READ, Linux 5.14; older headers do not have it
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = (uintptr_t)start & ~(page - 1);
-    size_t length = (uintptr_t)start + bytes - first;
-    if (madvise((void *)first, length, populate_read) == 0) return;
-    for (size_t offset = 0; offset < bytes; offset += page) (void)*((const volatile char *)start + offset);
-}
-
 void belfry_drop_file_cache(const char *path) {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0) return;
@@ -184,7 +174,5 @@ void belfry_keep_heap_small(void) {
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
-
-void belfry_trim_heap(void) { (void)malloc_trim(0); }
 
 void belfry_name_thread(const char *name) { (void)pthread_setname_np(pthread_self(), name); }

@@ -90,9 +90,9 @@ public final class PauseJournal: Sendable {
     /// The paused ids, ordered by their bytes. A list and no `Set<String>`: Swift takes two spellings of an accented letter
     /// for equal, and they are two ids.
     public var ids: [String] {
-        state.withLock { state in
-            state.paused.sorted { $0.lexicographicallyPrecedes($1) }.map { String(decoding: $0, as: UTF8.self) }
-        }
+        // Sorted outside of the lock, which a change may wait for.
+        let paused = state.withLock { $0.paused }
+        return paused.sorted { $0.lexicographicallyPrecedes($1) }.map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// How many ids are paused.
@@ -249,7 +249,7 @@ public final class PauseJournal: Sendable {
         _ state: inout State, in directory: StateDirectory, path: String
     ) throws(StateError) {
         state.lines.removeAll()
-        let ids = state.paused.sorted { $0.lexicographicallyPrecedes($1) }
+        let ids = state.paused
         JournalLine.append(.header(pausedCount: ids.count), number: 0, to: &state.lines, body: &state.body)
         for (index, id) in ids.enumerated() {
             JournalLine.append(

@@ -60,11 +60,20 @@ public final class StateDirectory: Sendable {
         }
     }
 
+    /// A child process that was forked and has not yet become another program holds its parent's lock, for an instant that may
+    /// be the one after a daemon was killed. So it takes 250 ms until a lock counts as held.
+    private static let lockAttemptCountMax = 25
+
     private static func lock(in directory: Int32, path: String) throws(StateError) -> Int32 {
         let descriptor = openat(directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw StateError(path: path, operation: "open") }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            let code = errno
+        var code: Int32 = 0
+        for attempt in 0...lockAttemptCountMax {
+            code = flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : errno
+            guard code == EWOULDBLOCK || code == EINTR, attempt < lockAttemptCountMax else { break }
+            usleep(10_000)
+        }
+        guard code == 0 else {
             let holder = code == EWOULDBLOCK ? processID(in: descriptor) : nil
             closeDescriptor(descriptor)
             guard code == EWOULDBLOCK else { throw StateError(path: path, operation: "lock", code: code) }

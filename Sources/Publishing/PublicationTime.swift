@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// The time that `_SUCCESS` gets.
+/// The time in `_SUCCESS`.
 enum PublicationTime {
     /// SOURCE_DATE_EPOCH if it is set, else now, as `2026-01-31T23:59:59Z`.
     static func text() throws(PublishingError) -> String {
@@ -17,5 +17,12 @@ enum PublicationTime {
             strftime(buffer.baseAddress!, buffer.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
             return String(cString: buffer.baseAddress!)
         }
+    }
+
+    /// Whether a text has that form, so that texts sort as their times do.
+    static func isTime(_ text: String) -> Bool {
+        let form = "0000-00-00T00:00:00Z".utf8
+        return text.utf8.count == form.count
+            && zip(text.utf8, form).allSatisfy { $1 == UInt8(ascii: "0") ? (48...57).contains($0) : $0 == $1 }
     }
 }

@@ -45,6 +45,7 @@ struct Seal: Equatable {
         do throws(JSONDocumentError) {
             let root = try JSONDocument(bytes).root
             publishedAt = try root.member("published_at").string()
+            guard PublicationTime.isTime(publishedAt) else { return nil }
             let manifest = try root.member("manifest")
             byteCount = try manifest.member("bytes").integer(in: 0...Int.max)
             sha256 = try manifest.member("sha256").string()

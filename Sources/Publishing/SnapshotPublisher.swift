@@ -53,11 +53,10 @@ public struct SnapshotPublisher: Sendable {
     {
         let contents = try SourceSnapshot(path: source, id: id)
         try requireDirectory()
-        let seal = Seal(publishedAt: try PublicationTime.text(), manifest: contents.manifest)
         let path = "\(directory)/\(contents.id)"
-
         let lock = try DirectoryLock(directory: directory, timeoutSeconds: lockTimeoutSeconds)
         defer { withExtendedLifetime(lock) {} }
+        let seal = Seal(publishedAt: try PublicationTime.text(), manifest: contents.manifest)
         let isNew = try !isPublished(contents, seal, path)
         if isNew {
             let draft = "\(path).tmp"
@@ -66,16 +65,16 @@ public struct SnapshotPublisher: Sendable {
                 try requireSpace(contents)
                 try write(contents, seal, draft)
                 // The rename is the publication. It must not reach the disk before what it names has, which is why
-                // every file and the draft were synced; and it must have reached it before anybody is told.
-                try asPublishing { () throws(FileError) in
-                    try DirectoryEntries.rename(draft, to: path)
-                    try Descriptor.syncDirectory(directory)
-                }
+                // every file and the draft were synced.
+                try asPublishing { () throws(FileError) in try DirectoryEntries.rename(draft, to: path) }
             } catch {
                 try? DirectoryEntries.remove(draft)
                 throw error
             }
         }
+        // It must have reached the disk before anybody is told. What stood there already may be the work of a publisher
+        // that was killed before this line.
+        try asPublishing { () throws(FileError) in try Descriptor.syncDirectory(directory) }
         let current = CurrentSnapshot(directory: directory)
         let isActivated = activates && !current.serves(contents.id)
         if isActivated {

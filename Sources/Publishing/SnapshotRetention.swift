@@ -82,20 +82,22 @@ public struct SnapshotRetention: Sendable {
             throw error
         }
         for id in chosen { try asPublishing { () throws(FileError) in try DirectoryEntries.remove(path(removed: id)) } }
-        return Pruning(
-            removed: chosen, kept: all.filter { !chosen.contains($0) }, leftovers: try removeLeftovers(now: now))
+        // A pruner that was killed before it asked again may have set aside what is in use.
+        let leftovers = try removeLeftovers(now: now) { before.contains($0) || current.names($0) }
+        return Pruning(removed: chosen, kept: all.filter { !chosen.contains($0) }, leftovers: leftovers)
     }
 
     private func path(removed id: String) -> String { "\(directory)/\(id).removed" }
 
     /// Removes what killed publishers and pruners left. A trainer that exports into the directory takes no lock, so that a
     /// draft has to be old.
-    private func removeLeftovers(now: Int) throws(PublishingError) -> [String] {
+    private func removeLeftovers(now: Int, isInUse: (_ id: String) -> Bool) throws(PublishingError) -> [String] {
         try asPublishing { () throws(FileError) in
             var leftovers: [String] = []
             for name in try DirectoryEntries.names(in: directory) {
-                guard let suffix = [".tmp", ".removed"].first(where: { name.hasSuffix($0) }),
-                    PublishedSnapshot.isPublishableID(String(name.dropLast(suffix.count))),
+                guard let suffix = [".tmp", ".removed"].first(where: { name.hasSuffix($0) }) else { continue }
+                let id = String(name.dropLast(suffix.count))
+                guard PublishedSnapshot.isPublishableID(id), suffix == ".tmp" || !isInUse(id),
                     DirectoryEntries.isDirectory("\(directory)/\(name)"),
                     let changed = DirectoryEntries.lastChangeSeconds(of: "\(directory)/\(name)"),
                     now - changed > PublishingLimits.leftoverAgeSeconds

@@ -17,7 +17,6 @@ extension SnapshotLife {
             do throws(SnapshotError) {
                 return .success(try bringUp(entry, beside: serving, paused: paused))
             } catch {
-                belfry_trim_heap()
                 return .failure(error)
             }
         }
@@ -50,8 +49,10 @@ extension SnapshotLife {
             $0.enter(.loading)
         }
 
+        try requireTime(id)
         meter = StepMeter()
         let snapshot = try Snapshot(loading: files)
+        try requireTime(id)
         let generation = Generation(
             snapshot: snapshot, workerCount: configuration.workerCount,
             pausedRows: paused.compactMap { snapshot.items.ids.row(ofText: $0) })
@@ -65,6 +66,7 @@ extension SnapshotLife {
 
         meter = StepMeter()
         try SnapshotCheck.checkAnswers(of: snapshot, files)
+        try requireTime(id)
         var rehearsal = try Rehearsal()
         let roundCount = try rehearsal.warm(generation, entry.path, until: configuration.warmupSeconds)
         try requireLittleSkew(generation, beside: serving, &rehearsal)
@@ -78,6 +80,11 @@ extension SnapshotLife {
                 "milliseconds": "\(describe(id))",
             ])
         return generation
+    }
+
+    /// Between two steps: a daemon that ends does not wait for a snapshot to be loaded.
+    private func requireTime(_ id: String) throws(SnapshotError) {
+        guard !endsSoon else { throw SnapshotError(.directory, file: id, "is given up, because the daemon ends") }
     }
 
     /// `verify 812.1 (cpu 790.3), ...`

@@ -12,7 +12,8 @@ final class SnapshotCounts: Sendable {
 
     private let state = Mutex(Totals())
 
-    var totals: Totals { state.withLock { $0 } }
+    /// Nil if somebody is just counting: whoever asks may be a worker, and who counts may be on the loader thread.
+    var totals: Totals? { state.withLockIfAvailable { $0 } }
 
     func refused(_ stage: SnapshotError.Stage) {
         state.withLock { $0.refusedCounts[stage, default: 0] += 1 }

@@ -89,8 +89,11 @@ extension SnapshotLife {
             [([], Double(counters.refused))])
     }
 
+    /// Samples that could only be had by waiting are left out.
     private func writeSnapshots(_ text: inout MetricsText) {
-        if let facts = servingFacts {
+        let facts = servingFacts
+        let figures = recordFigures(serving: facts?.id)
+        if let facts {
             text.info(
                 "belfry_snapshot_info", help: "The snapshot that serves.",
                 [("model", "default"), ("id", facts.id), ("space_id", facts.spaceID)])
@@ -105,17 +108,22 @@ extension SnapshotLife {
                     "belfry_snapshot_age_seconds", help: "Since the serving snapshot's newest training event.",
                     [([], now - created)])
             }
-            if let since = record(facts.id)?.times.first(where: { $0.event == "serving" }) {
+            if let since = figures?.servingSince {
                 text.gauge(
                     "belfry_snapshot_serving_seconds", help: "Since the snapshot began to serve.",
-                    [([], now - Double(since.unixMillis) / 1e3)])
+                    [([], now - Double(since) / 1e3)])
             }
         }
-        let states = stateCounts()
-        text.gauge(
-            "belfry_snapshots", help: "Snapshots by state.",
-            SnapshotRecord.State.allCases.map { ([("state", $0.rawValue)], Double(states[$0] ?? 0)) })
-        let totals = counts.totals
+        if let states = figures?.counts {
+            text.gauge(
+                "belfry_snapshots", help: "Snapshots by state.",
+                SnapshotRecord.State.allCases.map { ([("state", $0.rawValue)], Double(states[$0] ?? 0)) })
+        }
+        text.gauge("belfry_paused_items", help: "Items that are paused.", [([], Double(pauses?.count ?? 0))])
+        if let totals = counts.totals { writeTotals(totals, &text) }
+    }
+
+    private func writeTotals(_ totals: SnapshotCounts.Totals, _ text: inout MetricsText) {
         text.counter("belfry_swaps_total", help: "Swaps since the start.", [([], Double(totals.swapCount))])
         text.counter(
             "belfry_snapshots_refused_total", help: "Snapshots refused, by the check that they failed.",
@@ -130,7 +138,6 @@ extension SnapshotLife {
         text.counter(
             "belfry_swap_steps_total", help: "Steps of swaps that were finished.",
             steps.map { ([("step", $0.0)], Double($0.1.count)) })
-        text.gauge("belfry_paused_items", help: "Items that are paused.", [([], Double(pauses?.count ?? 0))])
     }
 }
 

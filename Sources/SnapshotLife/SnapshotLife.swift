@@ -94,7 +94,7 @@ public final class SnapshotLife: Sendable {
         }
         noteEntries(at: .debug)
         try loadFirst()
-        loader.lowerPriority()
+        if configuration.lowersPriority { loader.lowerPriority() }
         held.withLock { $0.watch = shelf.isOneSnapshot ? -1 : belfry_watch_directory(shelf.path) }
         var created = pthread_t()
         let status = startThread(&created, named: "belfry-control") { [self] in runControl() }
@@ -152,7 +152,15 @@ public final class SnapshotLife: Sendable {
         (try? shelf.current()).flatMap { $0.id == id ? $0 : nil }
     }
 
-    /// Stops watching, finishes the command under way and refuses those that wait. The generation that serves goes on serving.
+    /// Begins no further command, and gives up a snapshot that is being loaded. `end` follows.
+    public func prepareToEnd() {
+        isEnding.store(true, ordering: .releasing)
+    }
+
+    /// Whether the life is about to end.
+    var endsSoon: Bool { isEnding.load(ordering: .acquiring) }
+
+    /// Stops watching, ends the command under way and refuses those that wait. The generation that serves goes on serving.
     public func end() {
         // Under the lock: a command is taken in before, and refused below, or after, and refused at once.
         commands.withLock { _ in isEnding.store(true, ordering: .releasing) }
@@ -356,15 +364,15 @@ public final class SnapshotLife: Sendable {
             metadata: ["id": "\(id)", "before": "\(oldID ?? "")", "swap_ms": "\(rounded(cost.millis))"])
         if let oldID { update(oldID) { $0.enter(.retired) } }
         let keepsPrevious = configuration.keepsPrevious
-        guard
-            let unwanted = held.withLock({ held -> Generation? in
-                let old = held.serving
-                held.serving = generation
-                if keepsPrevious { held.spare = old }
-                return keepsPrevious ? nil : old
-            })
-        else { return }
-        destroy(consume unwanted)
+        let unwanted = held.withLock { held -> Generation? in
+            let old = held.serving
+            held.serving = generation
+            if keepsPrevious { held.spare = old }
+            return keepsPrevious ? nil : old
+        }
+        configuration.tellStatus(status)
+        guard let last = consume unwanted else { return }
+        destroy(consume last)
     }
 
     /// - isChoice: whether an operator chose it; nil leaves what was chosen, and against which `current`, as it was read.
@@ -412,13 +420,13 @@ public final class SnapshotLife: Sendable {
             let meter = StepMeter()
             // The last reference: this thread frees it, piece by piece.
             box.withLock { $0 = nil }
-            belfry_trim_heap()
             for file in files { belfry_drop_file_cache("\(path)/\(file)") }
             let cost = meter.stop()
-            update(id) {
-                guard $0.state != .verifying, $0.state != .loading else { return }
-                $0.costs[.destroy] = cost
-                $0.mark("destroyed")
+            records.withLock { records in
+                // It may have been removed from the directory, or begun another life.
+                guard let state = records[id]?.state, [.found, .retired, .failed].contains(state) else { return }
+                records[id]?.costs[.destroy] = cost
+                records[id]?.mark("destroyed")
             }
             counts.destroyed(cost)
             logger.info("snapshot destroyed", metadata: ["id": "\(id)", "destroy_ms": "\(rounded(cost.millis))"])
@@ -452,9 +460,15 @@ public final class SnapshotLife: Sendable {
 
     func record(_ id: String) -> SnapshotRecord? { records.withLock { $0[id] } }
 
-    /// How many snapshots are in each state.
-    func stateCounts() -> [SnapshotRecord.State: Int] {
-        records.withLock { $0.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 } }
+    /// How many snapshots are in each state, and since when one of them serves, as far as that can be known without waiting:
+    /// whoever asks may be a worker, and the loader thread, which has no time of its own, may hold the lock.
+    func recordFigures(serving id: String?) -> (counts: [SnapshotRecord.State: Int], servingSince: Int64?)? {
+        records.withLockIfAvailable { records in
+            (
+                records.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 },
+                id.flatMap { records[$0]?.times.first { $0.event == "serving" }?.unixMillis }
+            )
+        }
     }
 
     /// The generation that serves, for the control thread: whoever else held it might be the one who frees it.

@@ -26,6 +26,11 @@ public struct SnapshotLifeConfiguration: Sendable {
     public var indexParser: String?
     /// How long that process may take, in milliseconds.
     public var parseMillisMax: Int32 = 600_000
+    /// Whether snapshots are loaded, once one serves, only on processor time that nobody else wants. On a machine that is always
+    /// busy with something else that may take for ever.
+    public var lowersPriority = true
+    /// Called with one line of status when another snapshot serves.
+    public var tellStatus: @Sendable (String) -> Void = { _ in }
     /// Whether the files of a snapshot that is gone from memory may stay in the kernel's cache.
     public var keepsFilesCached = false
 

@@ -112,7 +112,9 @@ struct Daemon {
         life.recordedRequests = configuration.skewRequests
         life.warmupSeconds = configuration.warmupSeconds
         life.memoryReserve = configuration.memoryReserve
+        life.lowersPriority = configuration.lowersPriority
         life.indexParser = "/proc/self/exe"
+        life.tellStatus = { [notifier] in notifier.status($0) }
         var journal: PauseJournal?
         if let path = configuration.state {
             do {
@@ -164,6 +166,7 @@ struct DaemonService: Service {
         logger.info("draining")
         notifier.stopping()
         readiness.set(false)
+        life.prepareToEnd()
         server.drain(timeout: drain)
         admin.drain(timeout: .seconds(1))
         life.end()

@@ -62,6 +62,11 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Bytes of memory to leave free when a snapshot is loaded. (default: 67108864)")
     var memoryReserve: Int?
 
+    @Option(
+        help: "When to load snapshots: idle, on time that nothing else on the machine wants, or normal. (default: idle)"
+    )
+    var loadPriority: String?
+
     @Option(help: "A configuration file in YAML.")
     var config: String?
 
@@ -78,7 +83,7 @@ struct Serve: AsyncParsableCommand {
             "allow-schema-change": allowSchemaChange ? "true" : nil, "skew-cosine-min": skewCosineMin.map { "\($0)" },
             "skew-overlap-min": skewOverlapMin.map { "\($0)" }, "skew-latency-max": skewLatencyMax.map { "\($0)" },
             "skew-requests": skewRequests, "warmup-seconds": warmupSeconds.map { "\($0)" },
-            "memory-reserve": memoryReserve.map(String.init),
+            "memory-reserve": memoryReserve.map(String.init), "load-priority": loadPriority,
         ]
         let configuration: ServeConfiguration
         do {

@@ -20,6 +20,7 @@ struct ServeConfiguration: Sendable {
     let skewRequests: String?
     let warmupSeconds: Double
     let memoryReserve: Int
+    let lowersPriority: Bool
     /// Each key with its value and where that came from.
     let effective: [(key: String, value: String, source: String)]
     /// The effective configuration as YAML, each line with its source.
@@ -60,6 +61,10 @@ struct ServeConfiguration: Sendable {
             Double($0).flatMap { (0...600).contains($0) ? $0 : nil }
         }!
         memoryReserve = try settings.integer("memory-reserve", default: 64 << 20, in: 0...(1 << 48))!
+        lowersPriority =
+            try settings.value("load-priority", default: "idle", expected: "idle or normal") {
+                ["idle", "normal"].contains($0) ? $0 : nil
+            } == "idle"
         try settings.finish(alsoKnown: ["config"])
         effective = settings.effective
         yaml = settings.yaml

@@ -1,4 +1,4 @@
-import CFullDisk
+import CDisk
 import DaemonState
 import Foundation
 import Testing
@@ -28,7 +28,7 @@ import Testing
     }
 
     /// Every number of bytes that the disk may take of a change.
-    @Test(.enabled(if: belfry_fills_disks() == 1)) func aPartOfAWriteIsTakenBack() throws {
+    @Test(.enabled(if: belfry_stands_before_disks() == 1)) func aPartOfAWriteIsTakenBack() throws {
         let scratch = try ScratchDirectory()
         let state = try StateDirectory(path: scratch.path)
         let journal = try PauseJournal(in: state)
@@ -91,7 +91,7 @@ import Testing
         #expect(try scratch.paused() == [Array("b".utf8), Array("c".utf8)])
     }
 
-    @Test(.enabled(if: belfry_fills_disks() == 1)) func aFullDiskIsNoReasonNotToOpen() throws {
+    @Test(.enabled(if: belfry_stands_before_disks() == 1)) func aFullDiskIsNoReasonNotToOpen() throws {
         let scratch = try ScratchDirectory()
         do {
             let state = try StateDirectory(path: scratch.path)
@@ -109,7 +109,7 @@ import Testing
         #expect(try scratch.bytes("pauses.journal").count < before.count)
     }
 
-    @Test(.enabled(if: belfry_fills_disks() == 1)) func aChoiceThatCannotBeWrittenLeavesTheOldOne() throws {
+    @Test(.enabled(if: belfry_stands_before_disks() == 1)) func aChoiceThatCannotBeWrittenLeavesTheOldOne() throws {
         let scratch = try ScratchDirectory()
         let state = try StateDirectory(path: scratch.path)
         try state.write(ServingChoice(serving: "old"))
@@ -119,5 +119,73 @@ import Testing
         #expect(error?.description == "\(scratch.path)/choice.json.tmp: cannot write: No space left on device")
         #expect(try state.readChoice() == ServingChoice(serving: "old"))
         #expect(!scratch.exists("choice.json.tmp"))
+    }
+}
+
+/// What is asked of the disk, in order: what no test can see otherwise, short of pulling the plug.
+@Suite(.enabled(if: belfry_stands_before_disks() == 1)) struct DiskOrderTests {
+    /// w write, t truncate, d fdatasync, s fsync, S fsync of a directory, r rename.
+    func calls(_ body: () throws -> Void) rethrows -> String {
+        _ = belfry_disk_calls()
+        try body()
+        return String(cString: belfry_disk_calls())
+    }
+
+    @Test func aChangeIsSyncedBeforeItIsAcknowledged() throws {
+        let scratch = try ScratchDirectory()
+        // The lock's process id, and the directory above.
+        var state: StateDirectory!
+        #expect(try calls { state = try StateDirectory(path: "\(scratch.path)/state") } == "Stw")
+        var journal: PauseJournal!
+        #expect(try calls { journal = try PauseJournal(in: state) } == "wsrS")
+        // The lines, then the note that they are on disk.
+        #expect(try calls { try journal.pause(["a", "b", "c"]) } == "wdw")
+        #expect(try calls { try journal.resume(["a"]) } == "wdw")
+        #expect(try calls { try journal.drop(["b"]) } == "wdw")
+        #expect(try calls { try journal.resume(["a"]) } == "")
+        #expect(try calls { try state.write(ServingChoice(serving: "s")) } == "wsrS")
+    }
+
+    @Test func whatIsReadIsSyncedBeforeItIsUsed() throws {
+        let scratch = try ScratchDirectory()
+        func open() throws -> String {
+            let state = try StateDirectory(path: scratch.path)
+            defer { state.close() }
+            return try calls { _ = try PauseJournal(in: state) }
+        }
+        _ = try open()
+        var ends: [Int] = []
+        do {
+            let state = try StateDirectory(path: scratch.path)
+            let journal = try PauseJournal(in: state)
+            ends.append(journal.byteCount)
+            try journal.pause(["a"])
+            ends.append(journal.byteCount)
+            state.close()
+        }
+        #expect(try open() == "d")
+        // Killed after the line and before the note; in the line; with the note a part.
+        let whole = try scratch.bytes("pauses.journal")
+        let line = whole[ends[0]...].firstIndex(of: UInt8(ascii: "\n"))! + 1
+        for (length, expected) in [(line, "dw"), (line - 1, "td"), (line + 1, "tdw")] {
+            try scratch.write("pauses.journal", whole[..<length])
+            #expect(try open() == expected)
+        }
+        // Mostly outdated.
+        let state = try StateDirectory(path: scratch.path)
+        let journal = try PauseJournal(in: state)
+        try journal.pause(["x"])
+        try journal.resume(["x"])
+        state.close()
+        #expect(try open() == "dwsrS")
+    }
+
+    @Test func aWriteThatFailsIsCutBack() throws {
+        let scratch = try ScratchDirectory()
+        let state = try StateDirectory(path: scratch.path)
+        let journal = try PauseJournal(in: state)
+        belfry_set_disk_room(5)
+        defer { belfry_set_disk_room(-1) }
+        #expect(calls { #expect(throws: StateError.self) { try journal.pause(["a"]) } } == "wwt")
     }
 }

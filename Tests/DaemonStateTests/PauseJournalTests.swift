@@ -1,12 +1,10 @@
 import DaemonState
 import Foundation
-import Synchronization
-import TestSupport
 import Testing
 
 @Suite struct PauseJournalTests {
     @Test func pausesOutliveTheDaemon() throws {
-        let scratch = try ScratchDirectory()
+        let scratch = try ScratchDirectory(onDisk: true)
         do {
             let state = try StateDirectory(path: scratch.path)
             let journal = try PauseJournal(in: state)
@@ -89,64 +87,8 @@ import Testing
 
     // MARK: Crashes
 
-    /// A journal with a beginning that was compacted and changes behind it, and what is paused after each of its lines.
-    struct Sample {
-        var bytes: [UInt8] = []
-        /// Where each line ends, and what is paused up to there; nil before the promised lines are complete.
-        var states: [(end: Int, paused: Set<[UInt8]>?)] = []
-        /// What was paused when each call returned, and the file's length then.
-        var acknowledged: [(end: Int, paused: Set<[UInt8]>)] = []
-
-        init() throws {
-            let scratch = try ScratchDirectory()
-            var paused: Set<[UInt8]> = []
-            do {
-                let state = try StateDirectory(path: scratch.path)
-                let journal = try PauseJournal(in: state)
-                try journal.pause(["old", "older", "gone"])
-                try journal.resume(["gone", "older"])
-                try journal.pause(["older\n"])
-                try journal.resume(["older\n"])
-                state.close()
-            }
-            paused = [Array("old".utf8)]
-            let state = try StateDirectory(path: scratch.path)
-            let journal = try PauseJournal(in: state)
-            acknowledged.append((journal.byteCount, paused))
-            states = try Sample.ends(try scratch.bytes("pauses.journal")).map { ($0, nil) }
-            states[states.count - 1].paused = paused
-            let changes: [(isPause: Bool, ids: [String])] = [
-                (true, ["a"]), (true, ["b\n\"é", "c"]), (false, ["a"]), (true, ["d"]), (false, ["old", "c"]),
-                (true, ["last", "one", "more"]),
-            ]
-            for change in changes {
-                let before = try scratch.bytes("pauses.journal").count
-                if change.isPause { try journal.pause(change.ids) } else { try journal.resume(change.ids) }
-                let ends = try Sample.ends(try scratch.bytes("pauses.journal")).filter { $0 > before }
-                try #require(ends.count == change.ids.count + 1)
-                for (id, end) in zip(change.ids, ends) {
-                    if change.isPause { paused.insert(Array(id.utf8)) } else { paused.remove(Array(id.utf8)) }
-                    states.append((end, paused))
-                }
-                states.append((ends.last!, paused))
-                acknowledged.append((ends.last!, paused))
-            }
-            bytes = try scratch.bytes("pauses.journal")
-            state.close()
-        }
-
-        static func ends(_ bytes: [UInt8]) throws -> [Int] {
-            bytes.indices.filter { bytes[$0] == UInt8(ascii: "\n") }.map { $0 + 1 }
-        }
-
-        /// What is paused after as many whole lines as `byteCount` bytes hold; nil if that must be refused.
-        func paused(upTo byteCount: Int) -> Set<[UInt8]>? {
-            states.last { $0.end <= byteCount }?.paused
-        }
-    }
-
     @Test func aCutAtAnyByteLeavesWhatWasComplete() throws {
-        let sample = try Sample()
+        let sample = try JournalSample()
         for cut in 0...sample.bytes.count {
             let scratch = try ScratchDirectory()
             try scratch.write("pauses.journal", sample.bytes[..<cut])
@@ -167,7 +109,7 @@ import Testing
 
     /// After a power failure the end of a file may be zeros, or lack a page in the middle.
     @Test func pagesThatWereNotWrittenAreCutOff() throws {
-        let sample = try Sample()
+        let sample = try JournalSample()
         let last = sample.acknowledged.last!
         let before = sample.acknowledged[sample.acknowledged.count - 2]
         #expect(try ScratchDirectory.paused(in: sample.bytes + [UInt8](repeating: 0, count: 4096)) == last.paused)
@@ -182,7 +124,7 @@ import Testing
     }
 
     @Test func aFlippedBitAnywhereElseIsRefused() throws {
-        let sample = try Sample()
+        let sample = try JournalSample()
         let end = sample.states[sample.states.count - 2].end
         for offset in sample.bytes.indices {
             var bytes = sample.bytes
@@ -200,7 +142,7 @@ import Testing
     }
 
     @Test func aLineThatIsMissingMovedOrThereTwiceIsRefused() throws {
-        let sample = try Sample()
+        let sample = try JournalSample()
         let starts = [0] + sample.states.map(\.end)
         let lines = zip(starts, starts.dropFirst()).map { Array(sample.bytes[$0..<$1]) }
         for index in lines.indices {
@@ -218,69 +160,6 @@ import Testing
         #expect(throws: StateError.self) { try ScratchDirectory.paused(in: []) }
         // A whole line of another journal at the end.
         #expect(throws: StateError.self) { try ScratchDirectory.paused(in: sample.bytes + lines[2]) }
-    }
-
-    @Test func mutatedJournalsLoseNothingSilently() throws {
-        let sample = try Sample()
-        let lastLineByteCount = sample.bytes.count - sample.states[sample.states.count - 2].end
-        var random = SeededRandom(seed: 12)
-        var outcomes = (refused: 0, cut: 0)
-        let scratch = try ScratchDirectory()
-        for _ in 0..<draws(3000) {
-            let bytes = random.mutation(of: sample.bytes)
-            try scratch.write("pauses.journal", bytes)
-            let prefix = zip(bytes, sample.bytes).prefix { $0 == $1 }.count
-            let suffix = zip(bytes.reversed(), sample.bytes.reversed()).prefix { $0 == $1 }.count
-            if bytes == sample.bytes {
-                #expect(try scratch.paused() == sample.acknowledged.last!.paused)
-            } else if suffix >= lastLineByteCount {
-                // The last `synced` is whole, so all above it was acknowledged.
-                #expect(throws: StateError.self) { try scratch.paused() }
-                outcomes.refused += 1
-            } else if let paused = try? scratch.paused() {
-                // Looks like a crash: what is above the damage is in force, whole.
-                #expect(paused == sample.paused(upTo: prefix))
-                outcomes.cut += 1
-            }
-        }
-        #expect(outcomes.refused > draws(1000) && outcomes.cut > draws(100), "\(outcomes)")
-    }
-
-    /// A copy that is taken while another thread writes is what a kill at that instant leaves.
-    @Test func aCopyAtAnyInstantHasWhatWasAcknowledged() throws {
-        let scratch = try ScratchDirectory()
-        let state = try StateDirectory(path: scratch.path)
-        let journal = try PauseJournal(in: state)
-        let acknowledged = Atomic<Int>(0)
-        let isDone = Atomic<Bool>(false)
-        let count = draws(300)
-        let writer = Thread {
-            defer { isDone.store(true, ordering: .releasing) }
-            for number in 0..<count {
-                // Three at a time, of which one is resumed at once: the journal has something to compact.
-                let ids = (0..<3).map { "\(number)-\($0)-\(String(repeating: "x", count: 200))" }
-                guard (try? journal.pause(ids)) != nil, (try? journal.resume([ids[0]])) != nil else { return }
-                acknowledged.store(number + 1, ordering: .releasing)
-            }
-        }
-        writer.start()
-        var copies = 0
-        while true {
-            let wasDone = isDone.load(ordering: .acquiring)
-            let before = acknowledged.load(ordering: .acquiring)
-            let copy = try scratch.bytes("pauses.journal")
-            let after = acknowledged.load(ordering: .acquiring)
-            let numbers = try ScratchDirectory.paused(in: copy).map { id in
-                String(decoding: id, as: UTF8.self).split(separator: "-").prefix(2).map { Int($0)! }
-            }
-            #expect(numbers.count { $0[0] < before && $0[1] > 0 } == 2 * before)
-            #expect(!numbers.contains { $0[0] < before && $0[1] == 0 })
-            #expect(!numbers.contains { $0[0] > after + 1 })
-            copies += 1
-            if wasDone { break }
-        }
-        #expect(acknowledged.load(ordering: .acquiring) == count)
-        #expect(copies > 3)
     }
 
     // MARK: Compaction
@@ -346,39 +225,7 @@ import Testing
         #expect(try scratch.bytes("pauses.journal").count > 1 << 20)
     }
 
-    // MARK: Many changes
-
-    @Test func randomChangesAgreeWithASet() throws {
-        var random = SeededRandom(seed: 13)
-        let scratch = try ScratchDirectory()
-        let letters = ["a", "é", "e\u{301}", "\n", "\"", "0", "x", "日", "\u{0}"]
-        let known = (0..<200).map { _ in (0..<1 + random.below(6)).map { _ in random.element(letters) }.joined() }
-        var expected: Set<[UInt8]> = []
-        var state = try StateDirectory(path: scratch.path)
-        var journal = try PauseJournal(in: state)
-        for _ in 0..<draws(500) {
-            let ids = (0..<random.below(8)).map { _ in random.element(known) }
-            let bytes = Set(ids.map { Array($0.utf8) })
-            switch random.below(12) {
-            case 0:
-                state.close()
-                state = try StateDirectory(path: scratch.path)
-                journal = try PauseJournal(in: state)
-            case 1...6:
-                let changed = try journal.pause(ids)
-                #expect(Set(changed.map { Array($0.utf8) }) == bytes.subtracting(expected))
-                #expect(changed.count == bytes.subtracting(expected).count)
-                expected.formUnion(bytes)
-            case let kind:
-                let changed = kind < 11 ? try journal.resume(ids) : try journal.drop(ids)
-                #expect(Set(changed.map { Array($0.utf8) }) == bytes.intersection(expected))
-                expected.subtract(bytes)
-            }
-            #expect(Set(journal.ids.map { Array($0.utf8) }) == expected)
-        }
-        state.close()
-        #expect(try scratch.paused() == expected)
-    }
+    // MARK: Threads
 
     @Test func threadsMayCallAtOnce() async throws {
         let scratch = try ScratchDirectory()

@@ -1,6 +1,5 @@
 import DaemonState
 import Foundation
-import TestSupport
 import Testing
 
 @Suite struct ServingChoiceTests {
@@ -15,7 +14,7 @@ import Testing
     }
 
     @Test func isReadAsItWasWritten() throws {
-        let scratch = try ScratchDirectory()
+        let scratch = try ScratchDirectory(onDisk: true)
         for bits in 0..<16 {
             let choice = ServingChoice(
                 serving: bits & 1 == 0 ? nil : "s", previous: bits & 2 == 0 ? nil : "p",
@@ -80,42 +79,5 @@ import Testing
         try refused(Array(#"{"format": "belfry-choice-2"}"#.utf8))
         try scratch.write("choice.json", good)
         #expect(try state.readChoice() == full)
-    }
-
-    @Test func mutatedFilesAreRefused() throws {
-        let scratch = try ScratchDirectory()
-        let state = try StateDirectory(path: scratch.path)
-        try state.write(full)
-        let good = try scratch.bytes("choice.json")
-        var random = SeededRandom(seed: 11)
-        for _ in 0..<draws(2000) {
-            let bytes = random.mutation(of: good)
-            try scratch.write("choice.json", bytes)
-            if bytes == good {
-                #expect(try state.readChoice() == full)
-            } else {
-                #expect(throws: StateError.self) { try state.readChoice() }
-            }
-        }
-    }
-}
-
-extension SeededRandom {
-    /// The bytes with one stretch of them changed, cut out, doubled, moved or added.
-    mutating func mutation(of bytes: [UInt8]) -> [UInt8] {
-        var result = bytes
-        let start = below(bytes.count + 1)
-        let end = min(bytes.count, start + (below(4) == 0 ? below(200) : 1 + below(8)))
-        switch below(8) {
-        case 0 where start < bytes.count: result[start] ^= 1 << below(8)
-        case 1: for offset in start..<end { result[offset] = UInt8(below(256)) }
-        case 2: for offset in start..<end { result[offset] = 0 }
-        case 3: result.removeSubrange(start..<end)
-        case 4: result.insert(contentsOf: bytes[start..<end], at: start)
-        case 5: result.insert(contentsOf: bytes[start..<end], at: below(bytes.count + 1))
-        case 6: result.insert(contentsOf: (0..<1 + below(30)).map { _ in UInt8(below(256)) }, at: start)
-        default: result.removeSubrange(start...)
-        }
-        return result
     }
 }

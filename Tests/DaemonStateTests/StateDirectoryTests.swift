@@ -60,13 +60,15 @@ import Testing
     @Test func aChildDoesNotKeepTheLock() throws {
         let scratch = try ScratchDirectory()
         let state = try StateDirectory(path: scratch.path)
-        let child = Process()
-        child.executableURL = URL(fileURLWithPath: "/bin/sleep")
-        child.arguments = ["60"]
-        try child.run()
+        // Foundation's Process would close every descriptor of the child itself.
+        var child: pid_t = 0
+        var arguments = [strdup("sleep"), strdup("60"), nil]
+        defer { arguments.forEach { free($0) } }
+        try #require(posix_spawn(&child, "/bin/sleep", nil, nil, &arguments, nil) == 0)
         defer {
-            kill(child.processIdentifier, SIGKILL)
-            child.waitUntilExit()
+            kill(child, SIGKILL)
+            var status: Int32 = 0
+            waitpid(child, &status, 0)
         }
         state.close()
         _ = try StateDirectory(path: scratch.path)

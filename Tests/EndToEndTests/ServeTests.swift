@@ -67,7 +67,7 @@ import Testing
             lines == [
                 "snapshots: /from/file", "workers: 5", "drain-seconds: 44", "log-level: debug",
                 "listen: 127.0.0.1:8080", "admin: 127.0.0.1:8081", "keep-previous: false", "item-count-ratio: 0.5",
-                "allow-schema-change: false", "warmup-seconds: 5.0", "memory-reserve: 67108864",
+                "allow-schema-change: false", "warmup-seconds: 5.0", "memory-reserve: 67108864", "load-priority: idle",
             ])
         let named = try BelfryRun(
             ["serve", "--print-config"], environment: variables.merging(["BELFRY_CONFIG": file]) { $1 })

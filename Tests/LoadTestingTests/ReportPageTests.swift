@@ -95,6 +95,45 @@ import Testing
     }
 
     @Test(.enabled(if: Browser.path != nil, "chromium is not installed"), .timeLimit(.minutes(2)))
+    func swapsAreShownWithTheirFigures() throws {
+        let report: [String: Any] = [
+            "exit": "failed", "machine": ["stolen": ["all_share": 0.05, "own_share": 0.002]],
+            "intervals": [
+                ["run": 0, "start_s": 0, "length_s": 1, "requests": 1, "succeeded": 1, "p50": 1, "p99": 1, "max": 1]
+            ],
+            "marks": [
+                ["kind": "publish", "label": "p", "start_s": 0.1, "end_s": 0.4],
+                ["kind": "swap", "label": "s", "start_s": 0.4, "end_s": 0.6],
+            ],
+            "windows": [
+                "swap": ["count": 1000, "p50": 210], "quiet": ["count": 1100, "p50": 200], "pairs": 30, "swap_s": 61.5,
+                "quiet_s": 60.25, "ratios": [["percentile": 99, "ratio": 1.125, "low": 1.01, "high": 1.25]],
+            ],
+            "swaps": [
+                "done": 30, "failed": 1, "steps_ms": ["verify": ["count": 30, "median": 1234.5, "max": 2345.6]],
+                "steps_cpu_ms": ["verify": ["count": 30, "median": 345, "max": 456]],
+                "resident_bytes_third": 209_715_200, "resident_bytes_last": 213_909_504, "resident_ratio": 1.02,
+            ],
+            "thresholds": [
+                [
+                    "expression": "memory[last]<1.01*memory[third]", "verdict": "fails", "unit": "bytes",
+                    "observed": 213_909_504, "limit": 211_812_352,
+                ]
+            ],
+        ]
+        let document = try Browser.document(of: report)
+        for text in [
+            "1.125", "1.010 – 1.250", "200 MiB", "204 MiB", "1.0200 times", "1.23 s", "345 ms", "between swaps",
+            "202 MiB",
+            "Not a quiet machine", "5 %",
+        ] {
+            #expect(document.markup.contains(text), "\(text)")
+        }
+        #expect(try #require(document.plots["latency-over-time"]).marks == ["swap"])
+        #expect(!document.markup.contains("could not be drawn"))
+    }
+
+    @Test(.enabled(if: Browser.path != nil, "chromium is not installed"), .timeLimit(.minutes(2)))
     func textFromOutsideIsNoMarkup() throws {
         let interval: [String: Any] = [
             "run": 0, "start_s": 0, "requests": 1, "succeeded": 1, "errors": 0, "p50": 1, "p99": 1, "max": 1,
@@ -111,7 +150,9 @@ import Testing
             "machine": [Self.hostile: Self.hostile], "options": [[Self.hostile, Self.hostile]],
             "sweep": [["parameter": Self.hostile, "value": Self.hostile, "latency_us": ["p99": 1]]],
             "find_max": ["rate": 1, "probes": [["rate": 1, "verdict": Self.hostile, "p99_us": 1]]],
-            "overload": [Self.hostile: Self.hostile], "windows": [Self.hostile: ["count": 1]],
+            "overload": [Self.hostile: Self.hostile],
+            "windows": [Self.hostile: ["count": 1], "ratios": [["ratio": 1, "percentile": 99]]],
+            "swaps": ["done": 1, "steps_ms": [Self.hostile: ["median": 1, "max": 2]]],
         ]
         let document = try Browser.document(of: report)
         #expect(document.verdict == "INVALID")

@@ -189,6 +189,39 @@ import Testing
         #expect(unmeasured.limit == nil)
     }
 
+    /// Four swaps of which the second failed: the third that succeeded is the last.
+    @Test func publishedSwapsAreCountedAndWeighed() throws {
+        func swap(_ megabytes: Double?, fault: String? = nil) -> RunResult.Mark {
+            var record = SwapRecord(id: "s", source: "a", previous: nil, publishMillis: 1, publishCPUMillis: 1)
+            record.residentBytes = megabytes.map { $0 * 1_048_576 }
+            record.fault = fault
+            return RunResult.Mark(kind: "swap", label: "s", start: 0, end: 1, fault: fault, swap: record)
+        }
+        let some = HandMade.measurements(
+            HandMade.run([], marks: [swap(100), swap(900, fault: "refused"), swap(200), swap(400), swap(416)]))
+        #expect(try judge("swaps>=4", some).observed == 4)
+        #expect(try judge("swaps[failed]<=0", some).observed == 1)
+        let memory = try judge("memory[last]<1.05*memory[third]", some)
+        #expect(memory.observed == 416 * 1_048_576 && memory.verdict == .holds)
+        #expect(try judge("memory[last]<1.03*memory[third]", some).verdict == .fails)
+        #expect(try judge("memory[last]<=416MiB", some).verdict == .holds)
+        #expect(try judge("memory[last]<0.4GiB", some).verdict == .fails)
+        let few = HandMade.measurements(HandMade.run([], marks: [swap(100), swap(nil)]))
+        #expect(try judge("memory[third]<1GiB", few).reason == "2 snapshots were swapped to")
+        #expect(try judge("memory[last]<1GiB", few).reason == "/metrics did not say")
+
+        var validation = ValidationReport(
+            share: 1, checked: 10, invalid: 1, faults: [:], examples: [], compared: 0, worstScoreDifference: nil)
+        #expect(
+            try judge("mixed<=0%", HandMade.measurements(HandMade.run([]), validation: validation)).verdict
+                == .unmeasured)
+        validation.belonging = BelongingReport()
+        validation.belonging?.recomputed = 8
+        validation.belonging?.mixed = 2
+        let mixed = try judge("mixed<=0%", HandMade.measurements(HandMade.run([]), validation: validation))
+        #expect(mixed.observed == 0.25 && mixed.verdict == .fails)
+    }
+
     @Test func answersAreJudgedByTheirChecks() throws {
         let run = HandMade.run(latencies: [1_600_000])
         let validation = ValidationReport(
@@ -239,7 +272,15 @@ import Testing
         #expect(try problem("invalid<=0%", checksReplies: false)?.contains("--validate") == true)
         #expect(try problem("max[swap]<1s", hasSwaps: false)?.contains("--swap-every") == true)
         #expect(try problem("max<2*max[swap]", hasSwaps: false)?.contains("--swap-every") == true)
-        #expect(try problem("max[quiet]<1s", hasSwaps: false) == nil)
+        #expect(try problem("max[quiet]<1s", hasSwaps: false)?.contains("--swap-every") == true)
+        for text in ["swaps>=3", "swaps[failed]<=0", "memory[last]<1GiB", "memory[third]<memory[last]"] {
+            #expect(try problem(text)?.contains("--swap-publish") == true, "\(text)")
+            let published = try Threshold(text).problem(
+                smallestK: 1, hasSwaps: true, publishes: true, measuresRecall: false, checksReplies: false,
+                isOpenLoop: true)
+            #expect(published == nil, "\(text)")
+        }
+        #expect(try problem("mixed<=0%")?.contains("--swap-expect") == true)
         #expect(try problem("rate>=99%", isOpenLoop: false)?.contains("closed loop") == true)
         #expect(try problem("rate>=99", isOpenLoop: false) == nil)
     }

@@ -38,6 +38,15 @@ import Testing
             "p(99)[swap]<1.2*p(99)[quiet]", percentile(99, .latency, .swap), .below,
             .metric(factor: 1.2, percentile(99, .latency, .quiet))
         ),
+        ("swaps>=200", Metric(quantity: .swaps(failed: false)), .atLeast, .constant(200)),
+        ("swaps[failed]<=0", Metric(quantity: .swaps(failed: true)), .atMost, .constant(0)),
+        ("mixed<=0%", Metric(quantity: .mixed), .atMost, .constant(0)),
+        (
+            "memory[last]<1.05*memory[third]", Metric(quantity: .memory(.last)), .below,
+            .metric(factor: 1.05, Metric(quantity: .memory(.third)))
+        ),
+        ("memory[third]<1.5GiB", Metric(quantity: .memory(.third)), .below, .constant(1_610_612_736)),
+        ("memory[ last ] < 2 MiB", Metric(quantity: .memory(.last)), .below, .constant(2_097_152)),
         // Spaces.
         ("  p ( 99 )  <=  5  ms  ", percentile(99), .atMost, .constant(5000)),
         (
@@ -123,6 +132,13 @@ import Testing
         ("recall@1.5>=0.9", 8, "expected recall@100"),
         ("recall@99999999999999999999>=0.9", 8, "a number is at most"),
         ("rate>=5ms", 8, "expected a rate per second"),
+        ("swaps>=5%", 9, "expected a number"),
+        ("swaps[done]>=5", 7, "expected swaps[failed]"),
+        ("swaps<rate", 7, "the two sides are counted in different units"),
+        ("memory<5GiB", 7, "expected memory[third] or memory[last]"),
+        ("memory[first]<5GiB", 8, "expected memory[third] or memory[last]"),
+        ("memory[last]<5GB", 15, "expected MiB or GiB"),
+        ("memory[last][swap]<5GiB", 14, "only times are told apart by [swap]"),
         ("max<99999999999999999999s", 5, "a number is at most"),
     ]
 

@@ -180,7 +180,7 @@ import Testing
         #expect(try problem("recall@100>=0.9", k: 100) == nil)
         #expect(try problem("recall@100>=0.9", k: 99)?.contains("recall@100") == true)
         #expect(try problem("p(99)<2*p(99)[swap]", hasSwaps: false)?.contains("--swap-every") == true)
-        #expect(try problem("p(99)[quiet]<2ms", hasSwaps: false) == nil)
+        #expect(try problem("p(99)[quiet]<2ms", hasSwaps: false) != nil)
         #expect(try problem("rate>=99%", isOpenLoop: false) != nil)
         #expect(try problem("rate>=99", isOpenLoop: false) == nil)
     }

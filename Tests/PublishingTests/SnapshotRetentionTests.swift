@@ -76,14 +76,14 @@ import Testing
         try target.makeDirectory("unsealed")
         try target.makeDirectory("broken")
         try target.write("broken/_SUCCESS", "{")
-        try target.makeDirectory("not an id")
-        try target.write("not an id/_SUCCESS", "{}")
+        try target.makeSnapshot("timeless", publishedAt: "yesterday")
+        try target.makeSnapshot("not an id", publishedAt: "2020-01-01T00:00:00Z")
         try target.write("file", "text")
         let elsewhere = try TargetDirectory()
         try elsewhere.makeSnapshot("linked", publishedAt: "2020-01-01T00:00:00Z")
         try target.link("linked", to: "\(elsewhere.path)/linked")
         try retention(1).prune { [] }
-        #expect(try target.names == ["a", "broken", "file", "linked", "not an id", "unsealed"])
+        #expect(try target.names == ["a", "broken", "file", "linked", "not an id", "timeless", "unsealed"])
         #expect(try elsewhere.files(under: "linked").count == 2)
     }
 
@@ -145,6 +145,16 @@ import Testing
         #expect(try target.names == all)
         #expect(try retention(1).prune(now: now + 3700) { [] }.leftovers == ["b.tmp", "c.removed"])
         #expect(try target.names == ["a", "d.other", "e.tmp", "not an id.tmp"])
+    }
+
+    /// A pruner is killed in the instant in which the daemon takes up what it has set aside.
+    @Test func leavesWhatIsInUseEvenIfItIsSetAside() throws {
+        for id in ["a", "b", "c", "d"] { try target.makeSnapshot("\(id).removed", publishedAt: "2026-01-01T00:00:00Z") }
+        try target.makeDirectory("b.tmp")
+        try target.link("current", to: "a")
+        let later = Int(Date().timeIntervalSince1970) + 3700
+        #expect(try retention(1).prune(now: later) { ["b"] }.leftovers == ["b.tmp", "c.removed", "d.removed"])
+        #expect(try target.names == ["a.removed", "b.removed", "current"])
     }
 
     @Test func aDraftIsAsYoungAsItsYoungestFile() throws {

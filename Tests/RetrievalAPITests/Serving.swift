@@ -14,19 +14,26 @@ final class Serving {
     private let server: HTTPServer
 
     /// `wrap` may put something around the handler, on the worker's thread.
-    init(
+    convenience init(
         _ fixture: String,
         wrap: @escaping @Sendable (RetrievalHandler) -> (Exchange) -> Void = { handler in { handler.handle($0) } }
     ) throws {
         let files = try SnapshotFiles(path: try Fixtures.path(fixture))
         try files.verify()
         let snapshot = try Snapshot(loading: files)
-        self.snapshot = snapshot
-        let readiness = readiness
         let serving = Swappable<Generation>(readerCount: 1)
         serving.swap(Generation(snapshot: snapshot, workerCount: 1))
-        server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { worker in
-            wrap(RetrievalHandler(serving: serving, worker: worker, readiness: readiness))
+        try self.init(snapshot: snapshot) { readiness in
+            wrap(RetrievalHandler(serving: serving, worker: 0, readiness: readiness))
+        }
+    }
+
+    /// `makeHandler` makes what answers from the snapshot, on the worker's thread.
+    init(snapshot: Snapshot, makeHandler: @escaping @Sendable (Readiness) -> (Exchange) -> Void) throws {
+        self.snapshot = snapshot
+        let readiness = readiness
+        server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { _ in
+            makeHandler(readiness)
         }
         try server.start()
         readiness.set(true)

@@ -108,6 +108,8 @@ import Testing
         #expect(try plane.get("/v1/config").json as? [String: String] == ["listen": "here"])
         _ = try plane.post("/v1/snapshots/b:activate")
         _ = try plane.post("/v1/items:pause", #"{"ids":[1,2,3]}"#)
+        // What is being changed just now is left out.
+        #expect(eventually { plane.tested.life.list().first?.times.last?.event == "destroyed" })
         let metrics = try plane.get("/metrics")
         #expect(metrics.headers["content-type"]?.hasPrefix("text/plain") == true)
         let lines = String(decoding: metrics.body, as: UTF8.self).split(separator: "\n")
@@ -124,7 +126,7 @@ import Testing
         let tested = try LifeUnderTest.started(try shelf()) { $0.keepsPrevious = true }
         try tested.activate("b")
         for _ in 0..<4 { try tested.rollback() }
-        let totals = tested.life.counts.totals
+        let totals = try #require(tested.life.counts.totals)
         #expect(totals.swapCount == 5)
         #expect(totals.steps[.swap]?.count == 5)
         let loaded = totals.steps[.load]?.count ?? 0

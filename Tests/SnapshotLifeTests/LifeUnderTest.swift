@@ -33,6 +33,7 @@ final class LifeUnderTest: @unchecked Sendable {
         var configuration = SnapshotLifeConfiguration(
             snapshots: shelf.path, state: state, workerCount: readerCount)
         configuration.warmupSeconds = 0
+        configuration.lowersPriority = false
         configuration.itemCountRatio = 0
         configuration.allowsSchemaChange = true
         configure(&configuration)

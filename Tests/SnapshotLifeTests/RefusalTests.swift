@@ -121,8 +121,8 @@ import Testing
         let tested = try LifeUnderTest.started(shelf)
         try shelf.publish("plain", as: "bad", spoil: { try $0.flipBit("index.faiss", at: 4000) })
         for _ in 0..<3 { _ = try tested.refusal(of: "bad") }
-        #expect(tested.life.counts.totals.refusedCounts == [.integrity: 3])
-        #expect(tested.life.counts.totals.swapCount == 0)
+        let totals = try #require(tested.life.counts.totals)
+        #expect(totals.refusedCounts == [.integrity: 3] && totals.swapCount == 0)
     }
 
     /// What was loaded of a snapshot that is refused at last is freed.

@@ -51,6 +51,8 @@ public final class Daemon {
         process.arguments =
             [
                 "serve", "--snapshots", snapshot, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2",
+                // A machine that runs tests is busy.
+                "--load-priority", "normal",
             ] + arguments
         var environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("BELFRY_") }
         environment["SWIFT_BACKTRACE"] = "enable=no"

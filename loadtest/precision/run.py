@@ -291,7 +291,8 @@ def micros(value):
 
 
 def markdown(data):
-    lines = [f"# Precision\n\n{data['machine']}\n",
+    stolen = f"; the hypervisor took {data['stolen_share']:.1%} of the cores' time" if "stolen_share" in data else ""
+    lines = [f"# Precision\n\n{data['machine']}{stolen}\n",
              "Right is within 2 % or 20 us, whichever is larger, of what arithmetic expects; "
              "with Poisson arrivals and stalls within three deviations "
              "of the sampling besides; `server late` is a row in which the server itself was later than that. Times in microseconds. The server's own time is from reading a request to having "
@@ -343,6 +344,17 @@ def machine():
             f"{platform.release()}, load {os.getloadavg()[0]:.2f} at the start, commit {commit.stdout.strip()}")
 
 
+def stolen_ticks():
+    """All ticks of all cores, and those that the hypervisor took."""
+    ticks = [int(each) for each in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks), ticks[7]
+
+
+def stolen_share(start):
+    all_ticks, stolen = (now - before for now, before in zip(stolen_ticks(), start))
+    return stolen / all_ticks if all_ticks else 0.0
+
+
 def main():
     cores = sorted(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -375,6 +387,7 @@ def main():
     if options.server_core == options.generator_core:
         print("one core only: the figures say little", file=sys.stderr)
 
+    ticks = stolen_ticks()
     data = {"machine": machine(), "rounds": options.rounds, "connections": options.connections, "rows": [],
             "drain_rate": 0.0, "closed_loop": []}
     if "precision" not in options.skip:
@@ -383,6 +396,7 @@ def main():
         data["send_lag"] = send_lag(options)
     if "closed" not in options.skip:
         data["closed_loop"] = closed_loop(options)
+    data["stolen_share"] = stolen_share(ticks)
     text = markdown(data)
     print(text)
     if options.write:

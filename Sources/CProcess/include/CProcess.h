@@ -42,16 +42,11 @@ void belfry_clear_bell(int descriptor);
 /// first, 2 for the second.
 int belfry_wait_readable(int first, int second, int timeout_ms);
 
-/// Fetches the pages of a file's mapping, or says how many of them are in memory.
-void belfry_populate(const void *start, size_t bytes);
-
 /// Tells the kernel that a file's pages need not stay in its cache.
 void belfry_drop_file_cache(const char *path);
 
-/// Gives memory that was freed back to the system, and keeps blocks of a megabyte and more out of the heap, so that they go
-/// back as soon as they are freed.
+/// Keeps blocks of a megabyte and more out of the heap, so that they go back to the system as soon as they are freed.
 void belfry_keep_heap_small(void);
-void belfry_trim_heap(void);
 
 /// Names the calling thread; at most 15 bytes.
 void belfry_name_thread(const char *name);

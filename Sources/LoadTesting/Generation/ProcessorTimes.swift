@@ -45,6 +45,11 @@ public struct StolenTime: Codable, Sendable, Equatable {
     /// Of the time of the cores that the generator may run on.
     public var own: Double
 
+    enum CodingKeys: String, CodingKey {
+        case all = "all_share"
+        case own = "own_share"
+    }
+
     /// More than this is warned of.
     public static let warningShare = 0.01
 

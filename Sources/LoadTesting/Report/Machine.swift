@@ -27,7 +27,7 @@ public struct Machine: Codable, Sendable, Equatable {
         case memoryGiB = "memory_gib"
         case system
         case loadAverage = "load_average"
-        case stolen = "stolen_share"
+        case stolen
     }
 
     /// Creates the description of a machine.

@@ -83,10 +83,14 @@ extension Report {
         return lines
     }
 
+    /// A run of two hundred swaps has as many snapshots, which the JSON lists.
+    private static let snapshotLineCountMax = 8
+
     private var findings: [String] {
-        var lines = snapshots.map {
+        var lines = snapshots.prefix(Self.snapshotLineCountMax).map {
             row("snapshot", "\($0.id): \($0.replies) replies, \(fixed($0.firstS, 1)) s to \(fixed($0.lastS, 1)) s")
         }
+        if snapshots.count > lines.count { lines.append(row("", "and \(snapshots.count - lines.count) more")) }
         for mark in marks where mark.fault != nil || swaps == nil {
             let run = runs == nil ? "" : " of run \(mark.run + 1)"
             let label = mark.label.isEmpty ? "" : " \(mark.label)"

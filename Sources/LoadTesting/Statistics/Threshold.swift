@@ -84,7 +84,7 @@ public struct Threshold: Sendable, Equatable, CustomStringConvertible {
                 return "'\(expression)': nothing is published (--swap-publish)"
             default: break
             }
-            if metric.window == .swap, !hasSwaps { return "'\(expression)': nothing is swapped (--swap-every)" }
+            if metric.window != nil, !hasSwaps { return "'\(expression)': nothing is swapped (--swap-every)" }
         }
         if case .shareOfScheduledRate = right, !isOpenLoop {
             return "'\(expression)': closed loop has no scheduled rate"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 // Counts the calling thread's allocations, for tests that hold code to making none. Linked into a test program it stands
 // in for malloc and its like, counts, and hands on to glibc.
@@ -10,3 +11,13 @@ int belfry_counts_allocations(void);
 
 // The thread's calls of malloc, calloc, realloc and aligned allocation so far.
 size_t belfry_allocation_count(void);
+
+// Notes the objects whose references Swift counts up, for tests that hold code to not sharing any. Installed once, before
+// threads run that count.
+void belfry_install_retain_watch(void);
+
+// From here on the calling thread's retains are noted, up to some thousands.
+void belfry_begin_watching_retains(void);
+
+// Ends that; the objects, one for each retain, at most `capacity` of them, and how many they are. They may be gone.
+size_t belfry_end_watching_retains(const void **objects, size_t capacity);

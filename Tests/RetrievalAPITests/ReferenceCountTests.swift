@@ -1,0 +1,67 @@
+import CAllocationCount
+import HTTPServer
+import Memory
+import RetrievalAPI
+import Snapshots
+import Synchronization
+import TestSupport
+import Testing
+
+#if DEBUG
+    private let isOptimised = false
+#else
+    private let isOptimised = true
+#endif
+
+/// Workers share a generation, and a reference that two of them count is a cache line that they take from each other. What a
+/// request retains must be its worker's own. Code that is not optimised counts references everywhere: `swift test -c release`
+/// runs these.
+@Suite(.enabled(if: belfry_counts_allocations() == 1 && isOptimised)) struct ReferenceCountTests {
+    @Test func theWatchNotes() {
+        belfry_install_retain_watch()
+        let kept = Mutex<[AnyObject]>([])
+        let object = Serial()
+        belfry_begin_watching_retains()
+        kept.withLock { $0.append(object) }
+        #expect(watched().contains(UInt(bitPattern: Unmanaged.passUnretained(object).toOpaque())))
+        kept.withLock { $0 = [] }
+    }
+
+    private final class Serial {}
+    private final class Noted: Sendable {
+        let addresses = Mutex<Set<UInt>>([])
+    }
+
+    @Test(arguments: ["cs3-one-cycle", "plain", "graph-alone"], [#""k":100"#, #""search":{"exact":true}"#])
+    func twoWorkersRetainNothingInCommon(fixture: String, more: String) throws {
+        belfry_install_retain_watch()
+        let snapshot = try Snapshot(loading: try SnapshotFiles(path: try Fixtures.path(fixture)))
+        let serving = Swappable<Generation>(readerCount: 2)
+        serving.swap(Generation(snapshot: snapshot, workerCount: 2))
+        let retained = try (0..<2).map { worker in
+            let objects = Noted()
+            // A server with one worker, which answers as the worker of that number.
+            let own = try Serving(snapshot: snapshot) { readiness in
+                let handler = RetrievalHandler(serving: serving, worker: worker, readiness: readiness)
+                return { exchange in
+                    belfry_begin_watching_retains()
+                    handler.handle(exchange)
+                    objects.addresses.withLock { $0 = Self.watched() }
+                }
+            }
+            #expect(try own.post("/v1/retrieve", own.warmup(more), times: 5).allSatisfy { $0 == 200 })
+            return objects.addresses.withLock { $0 }
+        }
+        #expect(retained[0].isDisjoint(with: retained[1]), "\(retained[0].intersection(retained[1]).count) objects")
+    }
+
+    /// The addresses of what was retained.
+    private static func watched() -> Set<UInt> {
+        withUnsafeTemporaryAllocation(of: UnsafeRawPointer?.self, capacity: 4096) { objects in
+            let count = belfry_end_watching_retains(objects.baseAddress!, objects.count)
+            return Set(objects.prefix(count).map { UInt(bitPattern: $0) })
+        }
+    }
+
+    private func watched() -> Set<UInt> { Self.watched() }
+}
