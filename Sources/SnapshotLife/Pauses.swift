@@ -53,10 +53,9 @@ final class Pauses: Sendable {
 
     /// What a generation that is about to be made has to begin with. Changes from here on are kept for `follow`.
     func beginGeneration() -> [String] {
-        state.withLock {
-            $0.pending = []
-            return journal.ids
-        }
+        state.withLock { $0.pending = [] }
+        // Not under the lock, for which a pause would wait. A change that comes in between is in both, and made twice.
+        return journal.ids
     }
 
     /// From here on the generation follows every change; those since `beginGeneration` are made up for.

@@ -19,7 +19,7 @@ import Testing
 @Suite(.enabled(if: belfry_counts_allocations() == 1 && isOptimised)) struct ReferenceCountTests {
     @Test func theWatchNotes() {
         belfry_install_retain_watch()
-        let kept = Mutex<[AnyObject]>([])
+        let kept = Mutex<[Serial]>([])
         let object = Serial()
         belfry_begin_watching_retains()
         kept.withLock { $0.append(object) }
@@ -27,7 +27,7 @@ import Testing
         kept.withLock { $0 = [] }
     }
 
-    private final class Serial {}
+    private final class Serial: Sendable {}
     private final class Noted: Sendable {
         let addresses = Mutex<Set<UInt>>([])
     }
