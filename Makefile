@@ -186,7 +186,7 @@ sanitize: libraries fixtures readers
 sanitize-threads: libraries fixtures
 	TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan-suppressions.txt \
 	  swift test --sanitize=thread --scratch-path .build/sanitize-threads --no-parallel --disable-xctest \
-	  --filter 'GenerationTests|HTTPServerTests'
+	  --filter 'GenerationTests|HTTPServerTests|SwappableTests|PauseRaceTests|SnapshotLifeStressTests|AdminHandlerTests'
 
 ## make lint         formatting, and the direction of imports
 lint: libraries

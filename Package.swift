@@ -166,7 +166,7 @@ let package = Package(
             name: "injected-server",
             dependencies: ["InjectedServer", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Tests/InjectedServerCommand", swiftSettings: swift),
-        tests("MemoryTests", ["Memory"]),
+        tests("MemoryTests", ["Memory", "TestSupport"]),
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("DaemonStateTests", ["CDisk", "DaemonState", "TestSupport"]),
@@ -185,6 +185,13 @@ let package = Package(
             [
                 "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI",
                 "Snapshots", "TestSupport", "Towers",
+            ]),
+        tests(
+            "SnapshotLifeTests",
+            [
+                "DaemonState", "HTTPServer", "Identifiers", "ItemIndex", "JSON", "Memory", "Metrics", "Retrieval",
+                "RetrievalAPI", "SnapshotLife", "Snapshots", "TestSupport", "Towers",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         tests(
             "LoadTestingTests",

@@ -34,7 +34,7 @@ public final class Retriever {
     private let searchScratch: SearchScratch
     private let eligible: EligibleRows
     private let paused: PausedRows
-    private var appliedPauseCount = 0
+    private var pausesFollowed = PausedRows.Position()
 
     /// Makes the buffers for one worker.
     ///
@@ -130,7 +130,7 @@ public final class Retriever {
         _ embedding: UserEmbedding, _ query: borrowing RetrievalQuery, deadline: UInt64? = nil
     ) throws(RetrievalError) -> Hits {
         eligible.includeAll()
-        paused.bring(eligible, upToDate: &appliedPauseCount)
+        paused.bring(eligible, upToDate: &pausesFollowed)
         for index in query.exclude.indices {
             if let row = try row(of: query.exclude[index], in: snapshot.items.ids, field: .exclude(index)) {
                 eligible.exclude(row)

@@ -140,7 +140,7 @@ public final class AdminHandler {
         guard let result = ticket.result else { throw Problem(.notReady, "the daemon ends") }
         switch result {
         case .success(let text):
-            if exchange.path == Text("/v1/items:prune") {
+            if try path(of: exchange) == "/v1/items:prune" {
                 exchange.reply.append("{\"dropped\":")
                 exchange.reply.append(text: text)
             } else {

@@ -77,9 +77,15 @@ final class Pauses: Sendable {
         state.withLock { $0.generations.removeAll { $0 === generation } }
     }
 
-    /// Takes back pauses of items that no snapshot has any more. Returns how many.
+    /// Takes back pauses of items that no published snapshot has any more. Those of items that are in memory are kept: their
+    /// snapshot's files may be gone, and it serves all the same. Returns how many.
     func drop(_ ids: [String]) throws(StateError) -> Int {
-        try resume(ids).count
+        try state.withLock { state throws(StateError) in
+            let generations = state.generations
+            return try journal.drop(
+                ids.filter { id in !generations.contains { $0.snapshot.items.ids.row(ofText: id) != nil } }
+            ).count
+        }
     }
 }
 

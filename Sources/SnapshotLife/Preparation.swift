@@ -164,7 +164,7 @@ extension SnapshotLife {
     private func requireMemory(_ manifest: Manifest) throws(SnapshotError) {
         let need = MemoryNeed(manifest, workerCount: configuration.workerCount).byteCount
         guard let available = MemoryNeed.available() else { return }
-        guard need + configuration.memoryReserve <= available else {
+        guard need <= available - configuration.memoryReserve else {
             throw SnapshotError(
                 .memory, file: "index.faiss",
                 "loading takes about \(need) bytes and \(configuration.memoryReserve) must be left, and \(available) are "

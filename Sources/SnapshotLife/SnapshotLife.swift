@@ -130,7 +130,10 @@ public final class SnapshotLife: Sendable {
                 }
                 let generation = try prepare(entry)
                 held.withLock {
-                    if id != $0.choice.chosen { ($0.choice.chosen, $0.choice.currentWhenChosen) = (nil, nil) }
+                    // What was chosen may also serve for want of better; that is no choice any more once `current` names another.
+                    let isChoice =
+                        id == choice.chosen && ($0.followed ?? choice.currentWhenChosen) == choice.currentWhenChosen
+                    if !isChoice { ($0.choice.chosen, $0.choice.currentWhenChosen) = (nil, nil) }
                 }
                 putInPlace(generation)
                 return
@@ -161,7 +164,8 @@ public final class SnapshotLife: Sendable {
 
     /// Stops watching, ends the command under way and refuses those that wait. The generation that serves goes on serving.
     public func end() {
-        isEnding.store(true, ordering: .releasing)
+        // Under the lock: a command is taken in before, and refused below, or after, and refused at once.
+        commands.withLock { _ in isEnding.store(true, ordering: .releasing) }
         belfry_ring_bell(bell)
         let running = control.withLock { thread in
             defer { thread = nil }; return thread
@@ -200,11 +204,15 @@ public final class SnapshotLife: Sendable {
     private func submit(_ make: (Ticket) -> Command) -> Ticket {
         let ticket = Ticket()
         let command = make(ticket)
-        guard !isEnding.load(ordering: .acquiring) else {
+        let isTaken = commands.withLock { commands in
+            guard !isEnding.load(ordering: .acquiring) else { return false }
+            commands.append(command)
+            return true
+        }
+        guard isTaken else {
             ticket.finish(.failure(.ending))
             return ticket
         }
-        commands.withLock { $0.append(command) }
         belfry_ring_bell(bell)
         return ticket
     }
@@ -302,7 +310,7 @@ public final class SnapshotLife: Sendable {
             }
             swap(to: generation, isChoice: isChoice)
         } else {
-            remember(isChoice: isChoice, serving: id, previous: held.withLock { $0.choice.previous })
+            remember(isChoice, serving: id, previous: held.withLock { $0.choice.previous })
         }
         return id
     }
@@ -342,44 +350,51 @@ public final class SnapshotLife: Sendable {
             })
         else { return }
         update(spare.snapshot.manifest.id) { if $0.state == .ready { $0.enter(.found) } }
-        destroy(spare)
+        destroy(consume spare)
     }
 
     /// The swap itself: from here on every request that begins is answered from the new generation.
     private func swap(to generation: Generation, isChoice: Bool) {
         let meter = StepMeter()
         let id = generation.snapshot.manifest.id
-        let old = held.withLock { $0.serving }
+        let oldID = held.withLock { $0.serving?.snapshot.manifest.id }
         serving.swap(generation)
-        held.withLock { $0.serving = generation }
         let cost = meter.stop()
-        update(id) {
-            $0.enter(.serving)
-            $0.costs[.swap] = cost
+        let costs = records.withLock { records in
+            var record = records[id] ?? SnapshotRecord(id: id)
+            // One that was kept in memory is not loaded again.
+            let isBack = record.costs[.swap] != nil
+            record.enter(.serving)
+            record.costs[.swap] = cost
+            records[id] = record
+            return isBack ? [.swap: cost] : record.costs
         }
-        counts.swapped(costs: records.withLock { $0[id]?.costs ?? [:] })
-        let oldID = old?.snapshot.manifest.id
-        remember(isChoice: isChoice, serving: id, previous: oldID)
+        counts.swapped(costs: costs)
+        remember(isChoice, serving: id, previous: oldID)
         logger.info(
             "snapshot serves",
             metadata: ["id": "\(id)", "before": "\(oldID ?? "")", "swap_ms": "\(rounded(cost.millis))"])
-        configuration.tellStatus(status)
-        guard let old, let oldID else { return }
-        update(oldID) { $0.enter(.retired) }
-        if configuration.keepsPrevious {
-            held.withLock { $0.spare = old }
-        } else {
-            destroy(old)
+        if let oldID { update(oldID) { $0.enter(.retired) } }
+        let keepsPrevious = configuration.keepsPrevious
+        let unwanted = held.withLock { held -> Generation? in
+            let old = held.serving
+            held.serving = generation
+            if keepsPrevious { held.spare = old }
+            return keepsPrevious ? nil : old
         }
+        configuration.tellStatus(status)
+        guard let last = consume unwanted else { return }
+        destroy(consume last)
     }
 
-    private func remember(isChoice: Bool, serving: String, previous: String?) {
+    /// - isChoice: whether an operator chose it; nil leaves what was chosen, and against which `current`, as it was read.
+    private func remember(_ isChoice: Bool?, serving: String, previous: String?) {
         let choice = held.withLock { held in
             held.choice.serving = serving
             held.choice.previous = previous == serving ? held.choice.previous : previous
-            if isChoice, held.followed != serving {
+            if isChoice == true, held.followed != serving {
                 (held.choice.chosen, held.choice.currentWhenChosen) = (serving, held.followed)
-            } else {
+            } else if isChoice != nil {
                 (held.choice.chosen, held.choice.currentWhenChosen) = (nil, nil)
             }
             return held.choice
@@ -402,17 +417,17 @@ public final class SnapshotLife: Sendable {
             return held.choice.serving == id ? held.choice.previous : held.choice.serving
         }
         update(id) { $0.enter(.serving) }
-        let isChoice = held.withLock { $0.choice.chosen == id }
-        remember(isChoice: isChoice, serving: id, previous: previous)
+        remember(nil, serving: id, previous: previous)
     }
 
     /// Frees a generation that nobody reads any more, on the loader's time.
-    private func destroy(_ generation: Generation) {
+    private func destroy(_ generation: consuming Generation) {
         pauses?.forget(generation)
         let id = generation.snapshot.manifest.id
         let files = configuration.keepsFilesCached ? [] : ["index.faiss"]
         let path = generation.snapshot.path
-        let box = Mutex<Generation?>(generation)
+        // Ours ends here: the job may be done before this returns.
+        let box = Mutex<Generation?>(consume generation)
         loader.begin { [self] in
             let meter = StepMeter()
             // The last reference: this thread frees it, piece by piece.
@@ -441,12 +456,16 @@ public final class SnapshotLife: Sendable {
     /// Notes snapshots that have been published, and forgets those that have been removed.
     private func noteEntries(at level: Logger.Level = .info) {
         let ids = shelf.entries().map(\.id)
-        let followed = held.withLock { $0.followed }
+        // What `current` names may lie elsewhere or not be complete, and whoever named it has to see why it is refused; what is in
+        // memory needs no files.
+        let others = [
+            held.withLock { $0.followed }, (try? shelf.current())?.id,
+            held.withLock { $0.spare?.snapshot.manifest.id },
+        ]
         let new = records.withLock { records in
             let new = ids.filter { records[$0] == nil }
             for id in new { records[id] = SnapshotRecord(id: id) }
-            // What `current` names and is not complete is not there for anybody, but whoever named it has to see why it is refused.
-            let there = Set(ids).union([followed].compactMap { $0 })
+            let there = Set(ids + others.compactMap { $0 })
             records = records.filter { id, record in
                 there.contains(id) || ![.found, .retired, .failed].contains(record.state)
             }
