@@ -201,7 +201,10 @@ let package = Package(
             ]),
         tests(
             "EndToEndTests",
-            ["CLinux", "InjectedServer", "LoadTesting", "SnapshotDamage", "Snapshots", "TestSupport", "belfry"]),
+            [
+                "CLinux", "Identifiers", "InjectedServer", "ItemIndex", "LoadTesting", "Memory", "Retrieval",
+                "SnapshotDamage", "Snapshots", "TestSupport", "Towers", "belfry",
+            ]),
     ],
     cxxLanguageStandard: .cxx17
 )

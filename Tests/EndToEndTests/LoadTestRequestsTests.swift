@@ -101,6 +101,9 @@ import Testing
         copy.set("\(place("hour"))/encoding/transforms", #"[{"kind":"standardise","mean":0.5,"deviation":1e-40}]"#)
         try copy.write("warmup.jsonl", #"{"user":{}}"# + "\n")
         try copy.seal()
+        // PyTorch's golden answers were to another schema; that drawn requests are answered is the question here.
+        try copy.write("golden.jsonl", try goldenLine(ofItself: copy.path) + "\n")
+        try copy.seal()
         let options = SnapshotRequests.Options(unknownUserShare: 0.2, missingShare: 0.02)
         let drawn = try SnapshotRequests(directory: copy.path, options: options).draw(200, seed: 7)
         #expect(drawn.allSatisfy { ($0.body.contains(#""id":""#)) == (userIDType == "string") })

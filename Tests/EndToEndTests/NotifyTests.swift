@@ -45,6 +45,8 @@ import Testing
         #expect(reloading["RELOADING"] == "1", "\(reloading)")
         let micros = try #require(reloading["MONOTONIC_USEC"].flatMap { Int($0) })
         #expect(micros >= before && micros <= NotifySocket.monotonicMicros)
+        // The swap itself is told, too.
+        #expect(try socket.receive() == ["STATUS": "serving snapshot b, 1500 items"])
         let ready = try socket.receive()
         #expect(ready["READY"] == "1" && ready["STATUS"]?.contains("snapshot b, 1500 items") == true, "\(ready)")
         #expect(try daemon.post("/v1/retrieve", #"{"user":{}}"#).snapshotID == "b")
