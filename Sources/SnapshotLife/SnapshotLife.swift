@@ -458,16 +458,15 @@ public final class SnapshotLife: Sendable {
         let ids = shelf.entries().map(\.id)
         // What `current` names may lie elsewhere or not be complete, and whoever named it has to see why it is refused; what is in
         // memory needs no files.
-        let others = [
-            held.withLock { $0.followed }, (try? shelf.current())?.id,
-            held.withLock { $0.spare?.snapshot.manifest.id },
-        ]
+        let others = [(try? shelf.current())?.id, held.withLock { $0.spare?.snapshot.manifest.id }]
+        let followed = held.withLock { $0.followed }
         let new = records.withLock { records in
             let new = ids.filter { records[$0] == nil }
             for id in new { records[id] = SnapshotRecord(id: id) }
             let there = Set(ids + others.compactMap { $0 })
             records = records.filter { id, record in
                 there.contains(id) || ![.found, .retired, .failed].contains(record.state)
+                    || id == followed && record.state == .failed
             }
             return new
         }
