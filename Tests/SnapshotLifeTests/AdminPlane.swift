@@ -11,6 +11,8 @@ final class AdminPlane: @unchecked Sendable {
     let tested: LifeUnderTest
     let readiness = Readiness()
     let server: HTTPServer
+    // The server forgets it when it has ended, and clients may still come then.
+    private let port: UInt16
 
     init(_ tested: LifeUnderTest, data: HTTPServer? = nil, requests: [RequestMetrics] = []) throws {
         self.tested = tested
@@ -31,6 +33,7 @@ final class AdminPlane: @unchecked Sendable {
             return { handler.handle($0) }
         }
         try server.start()
+        port = UInt16(server.boundAddress!.port!)
     }
 
     deinit {
@@ -38,7 +41,7 @@ final class AdminPlane: @unchecked Sendable {
     }
 
     func connect(timeout: Int = 30) throws -> Connection {
-        try Connection(port: UInt16(server.boundAddress!.port!), timeout: timeout)
+        try Connection(port: port, timeout: timeout)
     }
 
     static func message(_ method: String, _ path: String, _ body: String? = nil, headers: [String: String] = [:])
