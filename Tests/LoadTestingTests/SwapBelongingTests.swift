@@ -65,6 +65,57 @@ import Testing
         #expect(try check([("72", 8), ("70", 2)], "one", "space-0", user: 0).faults["mixed"] == 1)
     }
 
+    private func binary(_ items: [(UInt64, Float)], _ id: String, _ space: String, more: String = "")
+        -> RunResult.KeptReply
+    {
+        let head = #"{"snapshot":{"model":"m","id":"\#(id)","space_id":"\#(space)"},"degraded":[]\#(more)}"#
+        var body = Array(head.utf8)
+        for (id, _) in items { withUnsafeBytes(of: id.littleEndian) { body += $0 } }
+        for (_, score) in items { withUnsafeBytes(of: score.bitPattern.littleEndian) { body += $0 } }
+        return RunResult.KeptReply(outcome: 0, request: 0, body: body, jsonByteCount: head.utf8.count)
+    }
+
+    /// A reply with the same ids and scores as one that was right is counted as that was, and only where it is from the same
+    /// snapshot.
+    @Test func repliesLikeARightOneAreRecomputedOnlyWhereTheyMayDiffer() throws {
+        let right: [(UInt64, Float)] = [(72, 8), (70, 2)]
+        let theirs: [(UInt64, Float)] = [(71, 10), (73, 6)]
+        let replies: [(RunResult.KeptReply, isMixed: Bool)] = [
+            (binary(right, "one", "space-0"), false), (binary(right, "one", "space-0", more: #","took_us":7"#), false),
+            (binary(right, "two", "space-1"), true), (binary(right, "one", "space-1"), true),
+            (binary(right, "three", "space-0"), true), (binary(right, "one-again", "space-0"), false),
+            (binary(right, "one-again", "space-0"), false), (binary(theirs, "two", "space-1"), false),
+            (binary(theirs, "one", "space-0"), true), (binary(theirs, "one", "space-0"), true),
+            (binary(theirs, "two", "space-1"), false), (binary([(72, 8), (70, 2.5)], "one", "space-0"), true),
+            (binary([(72, 8), (71, 2)], "one", "space-0"), false), (binary(right, "one", "space-0"), false),
+        ]
+        let request = LoadRequest(body: #"{"user":{"id":"u1"},"k":2,"format":"binary"}"#, k: 2)
+        let checks = ReplyChecks(belonging: belonging)
+        func report(_ replies: [RunResult.KeptReply]) -> ValidationReport {
+            checks.check(replies, requests: [request], share: 1)
+        }
+        let together = report(replies.map(\.0))
+        let mixed = replies.count(where: \.isMixed)
+        #expect(together.faults == ["mixed": mixed] && together.invalid == mixed, "\(together.examples)")
+        #expect(together.belonging?.recomputed == replies.count && together.belonging?.mixed == mixed)
+        // Together they come to what each comes to alone.
+        let alone = replies.map { report([$0.0]) }
+        for (one, (_, isMixed)) in zip(alone, replies) { #expect(one.belonging?.mixed == (isMixed ? 1 : 0)) }
+        for figure in [\BelongingReport.scores, \.found, \.wanted] {
+            #expect(together.belonging?[keyPath: figure] == alone.reduce(0) { $0 + $1.belonging![keyPath: figure] })
+        }
+        #expect(together.belonging?.bySource == [6, 2])
+    }
+
+    /// What the head alone says is checked in each reply.
+    @Test func repliesLikeARightOneStillAnswerTheirOwnRequest() {
+        let request = LoadRequest(body: #"{"user":{"id":"u1"},"k":2,"format":"binary","request_id":"r"}"#, k: 2)
+        let report = ReplyChecks(belonging: belonging).check(
+            ["r", "r", "s"].map { binary([(72, 8), (70, 2)], "one", "space-0", more: #","request_id":"\#($0)""#) },
+            requests: [request], share: 1)
+        #expect(report.faults == ["request_id": 1])
+    }
+
     /// |u||v| of user 1 and item 72 is sqrt(8) sqrt(10) = 8.944: 8.9e-5 is allowed.
     @Test func theToleranceIsOfTheLengths() throws {
         #expect(try check([("72", 8.00008), ("70", 2)], "one", "space-0").invalid == 0)

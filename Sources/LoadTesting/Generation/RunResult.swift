@@ -58,6 +58,18 @@ public struct RunResult: Sendable {
         public let body: [UInt8]
         /// How many bytes of JSON a binary reply begins with; nil for a reply that is JSON.
         public var jsonByteCount: Int?
+
+        /// Whether both are binary, with the same bytes behind the JSON.
+        func hasSameLists(as other: KeptReply) -> Bool {
+            guard let start = jsonByteCount, let otherStart = other.jsonByteCount else { return false }
+            let count = body.count - start
+            guard count >= 0, count == other.body.count - otherStart else { return false }
+            return body.withUnsafeBytes { bytes in
+                other.body.withUnsafeBytes { otherBytes in
+                    bytes[start...].elementsEqual(otherBytes[otherStart...])
+                }
+            }
+        }
     }
 
     /// Whether every request was sent at its scheduled instant; false: closed loop.

@@ -56,6 +56,8 @@ public struct ReplyChecks: Sendable {
         let k: Int
         let excluded: Set<ByteText>
         let key: String
+        /// The last reply to it that was right.
+        var right: Right?
 
         init(_ request: LoadRequest) {
             let body = try? BodyValue(parsing: request.body)
@@ -64,6 +66,15 @@ public struct ReplyChecks: Sendable {
             excluded = facts?.excluded ?? Set(request.excluded.map(ByteText.init))
             key = body.map(Expectations.key) ?? ""
         }
+    }
+
+    /// A binary reply without a fault. One to the same request whose bytes of ids and scores equal its own, from the same
+    /// snapshot, is right for the same reasons: a long run asks the same few requests again and again.
+    private struct Right {
+        let kept: RunResult.KeptReply
+        let reply: RetrieveReply
+        let isCompared: Bool
+        let belonging: Belonging.Verdict?
     }
 
     /// The first fault of each kind, in the order they were found.
@@ -79,19 +90,45 @@ public struct ReplyChecks: Sendable {
         _ kept: RunResult.KeptReply, _ asked: Asked, _ faults: inout Faults, _ report: inout ValidationReport
     ) {
         let reply: RetrieveReply
+        let twin = asked.right.flatMap { kept.hasSameLists(as: $0.kept) ? $0 : nil }
         do {
-            reply = try RetrieveReply(kept)
+            reply = try RetrieveReply(kept, twin: twin?.reply)
         } catch {
             return faults.add(error.kind, error.text)
         }
-        if let facts = asked.facts {
-            if facts.format != reply.format {
-                faults.add("format", "asked for \(facts.format.rawValue), got \(reply.format.rawValue)")
-            }
-            if let id = facts.requestID, id != reply.requestID {
-                faults.add("request_id", "asked as '\(id)', got \(reply.requestID.map { "'\($0)'" } ?? "none")")
-            }
+        checkHead(reply, asked, &faults)
+        if let twin, reply.snapshotID == twin.reply.snapshotID, reply.spaceID == twin.reply.spaceID,
+            reply.degraded == twin.reply.degraded
+        {
+            if twin.isCompared { report.compared += 1 }
+            if let verdict = twin.belonging { add(verdict, &faults, &report) }
+            return
         }
+        let catalogue = catalogues[reply.snapshotID]
+        checkItems(reply, asked, catalogue, &faults)
+        let answer = expectations?.answer(snapshotID: reply.snapshotID, key: asked.key)
+        checkCount(reply, asked, catalogue, answer, &faults)
+        if let answer { compare(reply, answer, &faults, &report) }
+        let verdict = belonging?.check(reply, key: asked.key)
+        if let verdict { add(verdict, &faults, &report) }
+        if faults.first.isEmpty, reply.format == .binary {
+            asked.right = Right(kept: kept, reply: reply, isCompared: answer != nil, belonging: verdict)
+        }
+    }
+
+    private func checkHead(_ reply: RetrieveReply, _ asked: Asked, _ faults: inout Faults) {
+        guard let facts = asked.facts else { return }
+        if facts.format != reply.format {
+            faults.add("format", "asked for \(facts.format.rawValue), got \(reply.format.rawValue)")
+        }
+        if let id = facts.requestID, id != reply.requestID {
+            faults.add("request_id", "asked as '\(id)', got \(reply.requestID.map { "'\($0)'" } ?? "none")")
+        }
+    }
+
+    private func checkItems(
+        _ reply: RetrieveReply, _ asked: Asked, _ catalogue: ItemCatalogue?, _ faults: inout Faults
+    ) {
         for rank in reply.scores.indices {
             guard reply.scores[rank].isFinite else {
                 faults.add("score", "rank \(rank) has a score that is not finite")
@@ -102,7 +139,6 @@ public struct ReplyChecks: Sendable {
                     "unsorted", "rank \(rank) has \(reply.scores[rank]) after \(reply.scores[rank - 1])")
             }
         }
-        let catalogue = catalogues[reply.snapshotID]
         var seen: Set<ByteText> = []
         for (rank, id) in reply.ids.enumerated() {
             if !seen.insert(id).inserted { faults.add("duplicate", "'\(id.string)' again at rank \(rank)") }
@@ -111,17 +147,10 @@ public struct ReplyChecks: Sendable {
                 faults.add("unknown", "'\(id.string)' at rank \(rank) is no item of '\(reply.snapshotID)'")
             }
         }
-        let answer = expectations?.answer(snapshotID: reply.snapshotID, key: asked.key)
-        checkCount(reply, asked, catalogue, answer, &faults)
-        if let answer { compare(reply, answer, &faults, &report) }
-        if let belonging { recompute(belonging, reply, asked, &faults, &report) }
     }
 
-    private func recompute(
-        _ belonging: Belonging, _ reply: RetrieveReply, _ asked: Asked, _ faults: inout Faults,
-        _ report: inout ValidationReport
-    ) {
-        switch belonging.check(reply, key: asked.key) {
+    private func add(_ verdict: Belonging.Verdict, _ faults: inout Faults, _ report: inout ValidationReport) {
+        switch verdict {
         case .belongs(let source, let scoreCount, let worst, let found, let wanted):
             report.belonging?.add(source: source, scoreCount: scoreCount, worst: worst, found: found, wanted: wanted)
         case .mixed(let text):

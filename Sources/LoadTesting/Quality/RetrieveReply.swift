@@ -22,8 +22,12 @@ struct RetrieveReply {
     let requestID: String?
 
     /// Reads a kept reply, JSON or binary.
-    init(_ reply: RunResult.KeptReply) throws(Fault) {
-        if let jsonByteCount = reply.jsonByteCount {
+    ///
+    /// - twin: a reply whose ids and scores were read from the same bytes, or nil.
+    init(_ reply: RunResult.KeptReply, twin: RetrieveReply? = nil) throws(Fault) {
+        if let jsonByteCount = reply.jsonByteCount, let twin {
+            try self.init(Array(reply.body[..<jsonByteCount]), lists: (twin.ids, twin.scores))
+        } else if let jsonByteCount = reply.jsonByteCount {
             try self.init(reply.body, jsonByteCount: jsonByteCount)
         } else {
             try self.init(reply.body)
