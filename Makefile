@@ -155,7 +155,7 @@ test-swift: libraries fixtures readers
 
 ## make test-allocations  the count of heap allocations per request, which only an optimised build can show
 test-allocations: libraries fixtures
-	swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter "AllocationTests|ReferenceCountTests"
+	BELFRY_TESTS=MetricsTests,RetrievalAPITests swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter "AllocationTests|ReferenceCountTests"
 
 ## make test-models  the trainer's tests
 test-models: training

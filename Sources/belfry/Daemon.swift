@@ -84,6 +84,8 @@ struct Daemon {
             return { handler.handle($0) }
         }
         plane.server = server
+        // Or the server, whose handlers hold the plane, and with it the generation that serves, outlive the run.
+        defer { plane.server = nil }
         var adminLimits = HTTPLimits()
         adminLimits.bodyBytesMax = AdminHandler.bodyByteCountMax
         let document = configuration.json
