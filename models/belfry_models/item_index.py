@@ -16,6 +16,7 @@ import numpy
 
 from .errors import InvalidInput
 from .exact_search import find_top
+from .graph_repair import repair_graph
 
 FACTORIES = re.compile(r"(?P<flat>Flat)|HNSW(?P<links>\d+)(,(?P<storage>Flat|None))?|IVF(?P<lists>\d+),Flat")
 RECALL_AT = 100  # k of the recall that the manifest promises
@@ -99,6 +100,8 @@ def build_index(vectors: numpy.ndarray, metric: str, plan: IndexPlan, by_distanc
             adopt_graph(index, link_by_distance(vectors, index.hnsw.nb_neighbors(1), plan.ef_construction), vectors)
         else:
             index.add(vectors)
+        if plan.kind == "hnsw":
+            repair_graph(index, vectors)
     finally:
         faiss.omp_set_num_threads(threads)
     return index
