@@ -27,7 +27,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: build-sanitize build-allocations test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -143,7 +143,14 @@ test-stacks: stacks
 	$(STACKS_PYTHON) -m pytest -q loadtest/stacks loadtest/tail
 
 ## make test         every test, within 30 minutes on two cores
-test: lint test-swift test-models test-benchmarks test-systemd sanitize test-allocations
+# The other builds happen on processor time that the first tests leave.
+test: lint fixtures readers
+	swift build --build-tests $(IMPORT_CHECK)
+	@chrt --idle 0 $(MAKE) --no-print-directory build-sanitize build-allocations >.build/beside.log 2>&1 & beside=$$!; \
+	trap 'kill $$beside 2>/dev/null' EXIT; \
+	$(MAKE) --no-print-directory test-swift || exit 1; \
+	echo "waiting for the other builds"; wait $$beside || { cat .build/beside.log; exit 1; }
+	$(MAKE) --no-print-directory test-models test-benchmarks test-systemd sanitize test-allocations
 
 ## make test-long    the random tests with 20 to 50 times the count
 test-long: libraries fixtures
@@ -151,11 +158,17 @@ test-long: libraries fixtures
 
 ## make test-swift   the daemon's tests
 test-swift: libraries fixtures readers
-	$(SWIFT_TEST)
+	swift build --build-tests $(IMPORT_CHECK)
+	Tests/in-two.sh .build/debug/belfryPackageTests.xctest
 
 ## make test-allocations  the count of heap allocations per request, which only an optimised build can show
-test-allocations: libraries fixtures
-	BELFRY_TESTS=MetricsTests,RetrievalAPITests swift test -c release -Xswiftc -enable-testing --scratch-path .build/optimised --filter "AllocationTests|ReferenceCountTests"
+OPTIMISED := -c release -Xswiftc -enable-testing --scratch-path .build/optimised
+test-allocations: build-allocations
+	BELFRY_TESTS=$(COUNTING_TESTS) swift test $(OPTIMISED) --skip-build --filter "AllocationTests|ReferenceCountTests"
+
+COUNTING_TESTS := MetricsTests,RetrievalAPITests
+build-allocations: libraries fixtures
+	BELFRY_TESTS=$(COUNTING_TESTS) swift build $(OPTIMISED) --build-tests
 
 ## make test-models  the trainer's tests
 test-models: training
@@ -177,10 +190,11 @@ test-systemd: libraries
 # Swift has no undefined-behaviour sanitizer. A trap needs no runtime: the process dies with SIGILL where it happens.
 # vptr needs run-time type information of FAISS, function would instrument calls into libraries that are not.
 UNDEFINED := -fsanitize=undefined -fsanitize-trap=undefined -fno-sanitize=vptr,function
-sanitize: libraries fixtures readers
-	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
-	  swift test --sanitize=address $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) \
-	  --scratch-path .build/sanitize --no-parallel
+sanitize: build-sanitize fixtures readers
+	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt Tests/in-two.sh .build/sanitize/debug/belfryPackageTests.xctest
+
+build-sanitize: libraries
+	swift build --build-tests --sanitize=address $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) --scratch-path .build/sanitize
 
 ## make sanitize-threads  the tests that run threads against each other, under the thread sanitizer; not part of make test
 sanitize-threads: libraries fixtures

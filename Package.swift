@@ -209,7 +209,17 @@ let package = Package(
     cxxLanguageStandard: .cxx17
 )
 
-// `make test-allocations` needs the tests of two targets in an optimised build, which is dear: BELFRY_TESTS names them.
-if let wanted = Context.environment["BELFRY_TESTS"]?.split(separator: ",") {
-    package.targets.removeAll { $0.type == .test && !wanted.contains(Substring($0.name)) }
+// `make test-allocations` needs the tests of two targets in an optimised build, which is dear: BELFRY_TESTS names them, and
+// nothing is built but what they use.
+if let names = Context.environment["BELFRY_TESTS"]?.split(separator: ",") {
+    var wanted: Set<String> = []
+    func want(_ name: String) {
+        guard let target = package.targets.first(where: { $0.name == name }), wanted.insert(name).inserted else {
+            return
+        }
+        for case .byNameItem(let dependency, _) in target.dependencies { want(dependency) }
+    }
+    for name in names { want(String(name)) }
+    package.targets.removeAll { !wanted.contains($0.name) }
+    package.products = []
 }

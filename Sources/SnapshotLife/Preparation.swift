@@ -212,11 +212,7 @@ extension SnapshotLife {
         guard let serving else { return }
         var bodies = samples.flatMap { $0.bodies() }
         if let recorded = configuration.recordedRequests {
-            do {
-                bodies += try Rehearsal.lines(of: recorded, limit: Self.comparedCountMax)
-            } catch {
-                throw SnapshotError(.skew, file: recorded, "cannot \(error.operation): \(error.reason)")
-            }
+            bodies += try RequestLines(of: recorded, named: recorded, stage: .skew, limit: Self.comparedCountMax).bodies
         }
         guard let report = rehearsal.compare(candidate, with: serving, Array(bodies.prefix(2 * Self.comparedCountMax)))
         else { return }

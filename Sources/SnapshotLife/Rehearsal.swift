@@ -4,6 +4,7 @@ internal import JSON
 internal import Memory
 internal import Retrieval
 internal import RetrievalAPI
+internal import SnapshotCheck
 internal import Snapshots
 
 /// Requests that are answered off the data plane, decoded anew each time as a worker would.
@@ -16,20 +17,15 @@ struct Rehearsal: ~Copyable {
         do throws(JSONSyntaxError) {
             decoder = try RequestDecoder(maximumBodyByteCount: Limits.bodyByteCount)
         } catch {
-            throw SnapshotError(.warmup, file: "warmup.jsonl", "a decoder: \(error)")
-        }
-    }
-
-    /// The lines of a file of requests, at most `limit`; empty ones are left out.
-    static func lines(of path: String, limit: Int) throws(FileError) -> [[UInt8]] {
-        try MappedFile(path: path).withBytes { bytes in
-            bytes.split(separator: UInt8(ascii: "\n")).prefix(limit).map { Array($0) }
+            throw SnapshotError(.warmup, file: RequestLines.warmup, "a decoder: \(error)")
         }
     }
 
     // MARK: Warm-up
 
     private static let warmupLineCountMax = 2000
+    /// How many of them the sessions of the other workers answer, which share all but their buffers with the first.
+    private static let otherWorkersLineCountMax = 200
     private static let roundCountMax = 12
     /// Two rounds whose p99 differ by less than this share count as settled.
     private static let settled = 0.1
@@ -41,23 +37,17 @@ struct Rehearsal: ~Copyable {
     mutating func warm(_ generation: Generation, _ path: String, until cpuDeadlineSeconds: Double) throws(SnapshotError)
         -> Int
     {
-        let file = "warmup.jsonl"
-        let lines: [[UInt8]]
-        do {
-            lines = try Self.lines(of: "\(path)/\(file)", limit: Self.warmupLineCountMax)
-        } catch {
-            throw SnapshotError(.warmup, file: file, "cannot \(error.operation): \(error.reason)")
-        }
-        guard !lines.isEmpty else { return 0 }
+        let lines = try RequestLines(
+            of: "\(path)/\(RequestLines.warmup)", named: RequestLines.warmup, stage: .warmup,
+            limit: Self.warmupLineCountMax)
+        guard lines.count > 0 else { return 0 }
         let limit = belfry_thread_cpu_time() + UInt64(cpuDeadlineSeconds * 1e9)
         var before: Double?
         var roundCount = 0
         for worker in 0..<generation.workerCount { generation.session(worker).touchBuffers() }
         while roundCount < Self.roundCountMax {
             var times: [Double] = []
-            for (index, line) in lines.enumerated() {
-                times.append(try answer(line, generation.session(0), file: file, line: index + 1))
-            }
+            for index in 0..<lines.count { times.append(try answer(index, of: lines, generation.session(0))) }
             roundCount += 1
             let p99 = times.sorted()[(times.count * 99 + 99) / 100 - 1]
             if let before, abs(p99 - before) <= Self.settled * before { break }
@@ -65,38 +55,20 @@ struct Rehearsal: ~Copyable {
             before = p99
         }
         for worker in 1..<max(generation.workerCount, 1) {
-            for (index, line) in lines.prefix(200).enumerated() {
-                _ = try answer(line, generation.session(worker), file: file, line: index + 1)
+            for index in 0..<min(lines.count, Self.otherWorkersLineCountMax) {
+                _ = try answer(index, of: lines, generation.session(worker))
             }
         }
         return roundCount
     }
 
     /// Answers one request; processor time in seconds.
-    private mutating func answer(_ line: [UInt8], _ session: Session, file: String, line number: Int)
-        throws(SnapshotError) -> Double
+    private mutating func answer(_ index: Int, of lines: RequestLines, _ session: Session) throws(SnapshotError)
+        -> Double
     {
-        func refuse(_ fault: String) -> SnapshotError {
-            SnapshotError(.warmup, file: file, "line \(number): \(fault)")
-        }
         let began = belfry_thread_cpu_time()
-        let document: JSONDocument
-        do throws(JSONDocumentError) {
-            document = try parsed(line)
-        } catch {
-            throw refuse(error.description)
-        }
-        // The query's texts lie in the document.
-        defer { withExtendedLifetime(document) {} }
-        do throws(RequestError) {
-            try decoder.decodeRetrieve(document.root.value, into: &query)
-        } catch {
-            throw refuse("the request is refused: \(error)")
-        }
-        do throws(RetrievalError) {
+        try lines.decode(index, decoder, into: &query) { query throws(RetrievalError) in
             try session.warm(query, to: &reply)
-        } catch {
-            throw refuse("the request is refused: \(error)")
         }
         return Double(belfry_thread_cpu_time() - began) / 1e9
     }
@@ -136,7 +108,7 @@ struct Rehearsal: ~Copyable {
 
     private mutating func rehearse(_ body: [UInt8], _ generation: Generation) -> Answer? {
         let session = generation.session(generation.workerCount)
-        guard let document = try? parsed(body) else { return nil }
+        guard let document = try? JSONDocument(body) else { return nil }
         defer { withExtendedLifetime(document) {} }
         guard (try? decoder.decodeRetrieve(document.root.value, into: &query)) != nil else { return nil }
         // The first time fetches what the second finds.
@@ -161,17 +133,6 @@ struct Rehearsal: ~Copyable {
         let norms = (squares.0 * squares.1).squareRoot()
         return norms > 0 ? product / norms : 1
     }
-}
-
-/// Parses bytes that the document does not keep.
-private func parsed(_ bytes: [UInt8]) throws(JSONDocumentError) -> JSONDocument {
-    try bytes.withUnsafeBytes { bytes -> Result<JSONDocument, JSONDocumentError> in
-        do throws(JSONDocumentError) {
-            return .success(try JSONDocument(bytes))
-        } catch {
-            return .failure(error)
-        }
-    }.get()
 }
 
 extension Identifiers {
