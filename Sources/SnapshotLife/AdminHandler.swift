@@ -147,7 +147,7 @@ public final class AdminHandler {
                 exchange.reply.append("{\"id\":")
                 exchange.reply.appendJSON(text)
                 exchange.reply.append(",\"state\":")
-                exchange.reply.appendJSON(life.record(text)?.state.rawValue ?? "serving")
+                exchange.reply.appendJSON(life.records[text]?.state.rawValue ?? "serving")
             }
             exchange.reply.append("}")
         case .failure(let error): throw Problem(error)

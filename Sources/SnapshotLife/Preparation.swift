@@ -23,12 +23,12 @@ extension SnapshotLife {
         switch result {
         case .success(let generation):
             pauses?.follow(generation)
-            update(entry.id) { $0.enter(.ready) }
+            records.update(entry.id) { $0.enter(.ready) }
             return generation
         case .failure(let error):
             pauses?.abandonGeneration()
             counts.refused(error.stage)
-            update(entry.id) {
+            records.update(entry.id) {
                 $0.enter(.failed)
                 $0.fault = error
             }
@@ -41,10 +41,10 @@ extension SnapshotLife {
     {
         let id = entry.id
         var meter = StepMeter()
-        update(id) { $0.enter(.verifying) }
+        records.update(id) { $0.enter(.verifying) }
         let files = try verify(entry, beside: serving, &meter)
         var cost = meter.stop()
-        update(id) {
+        records.update(id) {
             $0.costs[.verify] = cost
             $0.enter(.loading)
         }
@@ -59,7 +59,7 @@ extension SnapshotLife {
         // The index stands in memory now, and its file would only take room from files that are read where they are mapped.
         if !configuration.keepsFilesCached { belfry_drop_file_cache(files.path(of: "index.faiss")) }
         cost = meter.stop()
-        update(id) {
+        records.update(id) {
             $0.costs[.load] = cost
             $0.enter(.warming)
         }
@@ -71,7 +71,7 @@ extension SnapshotLife {
         let roundCount = try rehearsal.warm(generation, entry.path, until: configuration.warmupSeconds)
         try requireLittleSkew(generation, beside: serving, &rehearsal)
         cost = meter.stop()
-        update(id) { $0.costs[.warm] = cost }
+        records.update(id) { $0.costs[.warm] = cost }
         logger.info(
             "snapshot loaded",
             metadata: [
@@ -89,7 +89,7 @@ extension SnapshotLife {
 
     /// `verify 812.1 (cpu 790.3), ...`
     private func describe(_ id: String) -> String {
-        let costs = record(id)?.costs ?? [:]
+        let costs = records[id]?.costs ?? [:]
         return SnapshotRecord.Step.allCases.compactMap { step in
             costs[step].map { "\(step.rawValue) \(rounded($0.millis)) (cpu \(rounded($0.cpuMillis)))" }
         }.joined(separator: ", ")
@@ -103,7 +103,7 @@ extension SnapshotLife {
     {
         let files = try SnapshotFiles(path: entry.path)
         let manifest = files.manifest
-        update(entry.id) {
+        records.update(entry.id) {
             $0.byteCount = manifest.files.values.reduce(0) { $0 + $1.byteCount }
             $0.itemCount = manifest.itemCount
             $0.spaceID = manifest.spaceID
@@ -216,7 +216,7 @@ extension SnapshotLife {
         }
         guard let report = rehearsal.compare(candidate, with: serving, Array(bodies.prefix(2 * Self.comparedCountMax)))
         else { return }
-        update(candidate.snapshot.manifest.id) { $0.skew = report }
+        records.update(candidate.snapshot.manifest.id) { $0.skew = report }
         if let fault = configuration.skew.fault(of: report) {
             throw SnapshotError(.skew, file: candidate.snapshot.manifest.id, fault)
         }

@@ -92,7 +92,7 @@ extension SnapshotLife {
     /// Samples that could only be had by waiting are left out.
     private func writeSnapshots(_ text: inout MetricsText) {
         let facts = servingFacts
-        let figures = recordFigures(serving: facts?.id)
+        let figures = records.figures(serving: facts?.id)
         if let facts {
             text.info(
                 "belfry_snapshot_info", help: "The snapshot that serves.",

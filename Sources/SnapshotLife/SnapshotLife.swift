@@ -29,7 +29,7 @@ public final class SnapshotLife: Sendable {
     let pauses: Pauses?
     let loader = LoaderThread()
     let counts = SnapshotCounts()
-    private let records = Mutex<[String: SnapshotRecord]>([:])
+    let records = SnapshotRecords()
     private let commands = Mutex<[Command]>([])
     private let bell: Int32
     private let control = Mutex<pthread_t?>(nil)
@@ -220,7 +220,7 @@ public final class SnapshotLife: Sendable {
     /// Every snapshot that is known, by id.
     public func list() -> [SnapshotRecord] {
         noteEntries()
-        return records.withLock { $0.values.sorted { $0.id < $1.id } }
+        return records.sorted
     }
 
     /// The ids that serve, and served before.
@@ -321,7 +321,7 @@ public final class SnapshotLife: Sendable {
         }
         guard id != servingID else { return id }
         if id == spareID {
-            update(id) { $0.enter(.ready) }
+            records.update(id) { $0.enter(.ready) }
         } else {
             let generation = try load(entryOf: id)
             held.withLock { $0.spare = generation }
@@ -349,7 +349,7 @@ public final class SnapshotLife: Sendable {
                 defer { held.spare = nil }; return held.spare
             })
         else { return }
-        update(spare.snapshot.manifest.id) { if $0.state == .ready { $0.enter(.found) } }
+        records.update(spare.snapshot.manifest.id) { if $0.state == .ready { $0.enter(.found) } }
         destroy(consume spare)
     }
 
@@ -360,21 +360,12 @@ public final class SnapshotLife: Sendable {
         let oldID = held.withLock { $0.serving?.snapshot.manifest.id }
         serving.swap(generation)
         let cost = meter.stop()
-        let costs = records.withLock { records in
-            var record = records[id] ?? SnapshotRecord(id: id)
-            // One that was kept in memory is not loaded again.
-            let isBack = record.costs[.swap] != nil
-            record.enter(.serving)
-            record.costs[.swap] = cost
-            records[id] = record
-            return isBack ? [.swap: cost] : record.costs
-        }
-        counts.swapped(costs: costs)
+        counts.swapped(costs: records.serves(id, swap: cost))
         remember(isChoice, serving: id, previous: oldID)
         logger.info(
             "snapshot serves",
             metadata: ["id": "\(id)", "before": "\(oldID ?? "")", "swap_ms": "\(rounded(cost.millis))"])
-        if let oldID { update(oldID) { $0.enter(.retired) } }
+        if let oldID { records.update(oldID) { $0.enter(.retired) } }
         let keepsPrevious = configuration.keepsPrevious
         let unwanted = held.withLock { held -> Generation? in
             let old = held.serving
@@ -416,7 +407,7 @@ public final class SnapshotLife: Sendable {
             held.serving = generation
             return held.choice.serving == id ? held.choice.previous : held.choice.serving
         }
-        update(id) { $0.enter(.serving) }
+        records.update(id) { $0.enter(.serving) }
         remember(nil, serving: id, previous: previous)
     }
 
@@ -434,12 +425,7 @@ public final class SnapshotLife: Sendable {
             box.withLock { $0 = nil }
             for file in files { belfry_drop_file_cache("\(path)/\(file)") }
             let cost = meter.stop()
-            records.withLock { records in
-                // It may have been removed from the directory, or begun another life.
-                guard let state = records[id]?.state, [.found, .retired, .failed].contains(state) else { return }
-                records[id]?.costs[.destroy] = cost
-                records[id]?.mark("destroyed")
-            }
+            records.destroyed(id, cost)
             counts.destroyed(cost)
             logger.info("snapshot destroyed", metadata: ["id": "\(id)", "destroy_ms": "\(rounded(cost.millis))"])
         }
@@ -447,43 +433,14 @@ public final class SnapshotLife: Sendable {
 
     // MARK: - Records
 
-    func update(_ id: String, _ change: (inout SnapshotRecord) -> Void) {
-        records.withLock { records in
-            change(&records[id, default: SnapshotRecord(id: id)])
-        }
-    }
-
     /// Notes snapshots that have been published, and forgets those that have been removed.
     private func noteEntries(at level: Logger.Level = .info) {
         let ids = shelf.entries().map(\.id)
         // What `current` names may lie elsewhere or not be complete, and whoever named it has to see why it is refused; what is in
         // memory needs no files.
         let others = [(try? shelf.current())?.id, held.withLock { $0.spare?.snapshot.manifest.id }]
-        let followed = held.withLock { $0.followed }
-        let new = records.withLock { records in
-            let new = ids.filter { records[$0] == nil }
-            for id in new { records[id] = SnapshotRecord(id: id) }
-            let there = Set(ids + others.compactMap { $0 })
-            records = records.filter { id, record in
-                there.contains(id) || ![.found, .retired, .failed].contains(record.state)
-                    || id == followed && record.state == .failed
-            }
-            return new
-        }
+        let new = records.note(ids, others: others.compactMap(\.self), followed: held.withLock { $0.followed })
         for id in new { logger.log(level: level, "snapshot found", metadata: ["id": "\(id)"]) }
-    }
-
-    func record(_ id: String) -> SnapshotRecord? { records.withLock { $0[id] } }
-
-    /// How many snapshots are in each state, and since when one of them serves, as far as that can be known without waiting:
-    /// whoever asks may be a worker, and the loader thread, which has no time of its own, may hold the lock.
-    func recordFigures(serving id: String?) -> (counts: [SnapshotRecord.State: Int], servingSince: Int64?)? {
-        records.withLockIfAvailable { records in
-            (
-                records.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 },
-                id.flatMap { records[$0]?.times.first { $0.event == "serving" }?.unixMillis }
-            )
-        }
     }
 
     /// The generation that serves, for the control thread: whoever else held it might be the one who frees it.
