@@ -18,7 +18,6 @@ import Testing
 /// runs these.
 @Suite(.enabled(if: belfry_counts_allocations() == 1 && isOptimised)) struct ReferenceCountTests {
     @Test func theWatchNotes() {
-        belfry_install_retain_watch()
         let kept = Mutex<[Serial]>([])
         let object = Serial()
         belfry_begin_watching_retains()
@@ -34,7 +33,6 @@ import Testing
 
     @Test(arguments: ["cs3-one-cycle", "plain", "graph-alone"], [#""k":100"#, #""search":{"exact":true}"#])
     func twoWorkersRetainNothingInCommon(fixture: String, more: String) throws {
-        belfry_install_retain_watch()
         let snapshot = try Snapshot(loading: try SnapshotFiles(path: try Fixtures.path(fixture)))
         let serving = Swappable<Generation>(readerCount: 2)
         serving.swap(Generation(snapshot: snapshot, workerCount: 2))
