@@ -5,6 +5,28 @@ public enum Identifiers: Sendable {
     case numbers(NumberTable)
     case texts(TextTable)
 
+    /// What looks up, for those who must not count references; valid while these ids live.
+    public var view: View {
+        switch self {
+        case .numbers(let table): .numbers(table.view)
+        case .texts(let table): .texts(table.view)
+        }
+    }
+
+    /// The ids without their owner, the table; a plain value.
+    public enum View: BitwiseCopyable, Sendable {
+        case numbers(NumberTable.View)
+        case texts(TextTable.View)
+
+        /// The row of a text. Among numbers, the text must be the number in canonical decimal ("7", not "07").
+        public func row(of text: Text) -> Int? {
+            switch self {
+            case .numbers(let table): Identifiers.number(from: text).flatMap(table.row(of:))
+            case .texts(let table): table.row(of: text)
+            }
+        }
+    }
+
     /// How many rows there are.
     public var count: Int {
         switch self {
@@ -19,13 +41,8 @@ public enum Identifiers: Sendable {
         return table.row(of: number)
     }
 
-    /// The row of a text. Among numbers, the text must be the number in canonical decimal ("7", not "07").
-    public func row(of text: Text) -> Int? {
-        switch self {
-        case .numbers(let table): Identifiers.number(from: text).flatMap(table.row(of:))
-        case .texts(let table): table.row(of: text)
-        }
-    }
+    /// The row of a text, as `View` finds it.
+    public func row(of text: Text) -> Int? { view.row(of: text) }
 
     /// Reads a canonical decimal number of 64 bits.
     public static func number(from text: Text) -> UInt64? {

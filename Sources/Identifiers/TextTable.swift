@@ -15,46 +15,60 @@ public struct DuplicateIdentifier: Error, Equatable {
 ///
 /// Complexity: a look-up is O(1) expected; 8 to 16 bytes of memory per row.
 public final class TextTable: Sendable {
-    /// How many texts there are.
-    public let count: Int
-    // Read-only after init, and the owner of the table keeps the file mapped.
-    private nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
-    private nonisolated(unsafe) let offsets: UnsafePointer<UInt64>
-    private let slots: Slots
+    /// What looks up, for those who must not count references. It owns nothing: the table keeps the slots, and the table's
+    /// owner the mapped texts.
+    public let view: View
+
+    /// A table's addresses, valid while the table lives; a plain value.
+    public struct View: BitwiseCopyable, @unchecked Sendable {
+        /// How many texts there are.
+        public let count: Int
+        // Read-only once the table is built.
+        fileprivate let bytes: UnsafeRawBufferPointer
+        fileprivate let offsets: UnsafePointer<UInt64>
+        fileprivate let slots: Slots
+
+        /// The row that holds exactly these bytes.
+        public func row(of text: Text) -> Int? {
+            slots.find(hash: hashOf(text)) { self.text($0) == text }
+        }
+
+        /// The text of a row.
+        public func text(of row: Int) -> Text {
+            precondition(row >= 0 && row < count, "row out of range")
+            return text(row)
+        }
+
+        @inline(__always)
+        fileprivate func text(_ row: Int) -> Text {
+            Text(UnsafeRawBufferPointer(rebasing: bytes[Int(offsets[row])..<Int(offsets[row + 1])]))
+        }
+    }
 
     /// Indexes `offsets.count - 1` texts. The offsets must ascend within `bytes`; whoever read the file has checked that.
     public init(bytes: UnsafeRawBufferPointer, offsets: UnsafeBufferPointer<UInt64>) throws(DuplicateIdentifier) {
         precondition(offsets.count >= 1, "offsets hold one more number than there are texts")
-        count = offsets.count - 1
-        self.bytes = bytes
-        self.offsets = offsets.baseAddress!
-        slots = Slots(rowCount: count)
+        let count = offsets.count - 1
+        view = View(count: count, bytes: bytes, offsets: offsets.baseAddress!, slots: Slots(rowCount: count))
         for row in 0..<count {
-            let text = TextTable.text(row, bytes, self.offsets)
-            let found = slots.findOrInsert(row: row, hash: hashOf(text)) { other in
-                TextTable.text(other, bytes, offsets.baseAddress!) == text
-            }
+            let text = view.text(row)
+            let found = view.slots.findOrInsert(row: row, hash: hashOf(text)) { [view] in view.text($0) == text }
             if let found { throw DuplicateIdentifier(rows: [found, row]) }
         }
     }
 
-    /// The row that holds exactly these bytes.
-    public func row(of text: Text) -> Int? {
-        slots.find(hash: hashOf(text)) { TextTable.text($0, bytes, offsets) == text }
+    deinit {
+        view.slots.deallocate()
     }
+
+    /// How many texts there are.
+    public var count: Int { view.count }
+
+    /// The row that holds exactly these bytes.
+    public func row(of text: Text) -> Int? { view.row(of: text) }
 
     /// The text of a row.
-    public func text(of row: Int) -> Text {
-        precondition(row >= 0 && row < count, "row out of range")
-        return TextTable.text(row, bytes, offsets)
-    }
-
-    @inline(__always)
-    private static func text(
-        _ row: Int, _ bytes: UnsafeRawBufferPointer, _ offsets: UnsafePointer<UInt64>
-    ) -> Text {
-        Text(UnsafeRawBufferPointer(rebasing: bytes[Int(offsets[row])..<Int(offsets[row + 1])]))
-    }
+    public func text(of row: Int) -> Text { view.text(of: row) }
 }
 
 @inline(__always)
@@ -63,10 +77,11 @@ private func hashOf(_ text: Text) -> UInt64 {
 }
 
 /// Open addressing with linear probing over row numbers, at most half full. A slot holds row + 1; 0 is empty.
-final class Slots: Sendable {
+/// A plain value: the table that makes it frees it.
+struct Slots: BitwiseCopyable {
     private let mask: Int
     // Written only while its table is being built, before anyone else sees it.
-    private nonisolated(unsafe) let base: UnsafeMutablePointer<UInt32>
+    private let base: UnsafeMutablePointer<UInt32>
 
     init(rowCount: Int) {
         precondition(rowCount < Int(UInt32.max), "more rows than a slot can name")
@@ -77,7 +92,7 @@ final class Slots: Sendable {
         base.initialize(repeating: 0, count: capacity)
     }
 
-    deinit {
+    func deallocate() {
         base.deallocate()
     }
 

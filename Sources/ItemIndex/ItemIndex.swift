@@ -35,22 +35,24 @@ public final class ItemIndex: Sendable {
     // By row, or for an inverted file by position.
     private nonisolated(unsafe) let vectors: belfry_vectors
     private nonisolated(unsafe) let graph: belfry_graph
-    private let structure: Structure
+    private nonisolated(unsafe) let structure: Structure
+    // Keeps alive what the structure points to: `CodedRuns`, `RowCodes` or `InvertedLists`.
+    private let structureOwner: (any AnyObject & Sendable)?
     // FAISS's large arrays.
     private nonisolated(unsafe) let largeArrays: [UnsafeRawBufferPointer]
 
-    /// What finds the best items.
-    private enum Structure {
-        case runs(CodedRuns)
-        case graph(RowCodes?)  // nil where codes are too coarse for these vectors
-        case lists(InvertedLists)
+    /// What finds the best items: addresses and not their owner, whose references workers would count.
+    private enum Structure: BitwiseCopyable {
+        case runs(UnsafePointer<belfry_runs>)
+        case graph(UnsafePointer<belfry_row_codes>?)  // nil where codes are too coarse for these vectors
+        case lists(UnsafePointer<belfry_runs>, positions: UnsafePointer<UInt32>)
     }
 
     /// The most links a row has on one level; sizes the scratch.
     let maximumLinkCount: Int
     /// How many inverted lists there are; sizes the scratch.
     var listCount: Int {
-        if case .lists(let lists) = structure { lists.runs.runCount } else { 0 }
+        if case .lists(let runs, _) = structure { runs.pointee.run_count } else { 0 }
     }
 
     /// Checks a FAISS file and loads it.
@@ -108,7 +110,8 @@ public final class ItemIndex: Sendable {
             graph = belfry_graph()
             let runs = CodedRuns(
                 vectors: vectors, sizes: CodedRuns.flatSizes(count: summary.count), instructionSet: instructionSet)
-            structure = .runs(runs)
+            structure = .runs(runs.kernel)
+            structureOwner = runs
             maximumLinkCount = 0
             defaults = SearchParameters()
             byteCount = vectorByteCount + runs.byteCount
@@ -125,7 +128,8 @@ public final class ItemIndex: Sendable {
                     return (0..<Int(arrays.level_ends[1])).lazy.map { links[$0] }.prefix { $0 >= 0 }.map(UInt32.init)
                 }, vectors: vectors)
             let codes = tellApart ? coded : nil
-            structure = .graph(codes)
+            structure = .graph(codes?.kernel)
+            structureOwner = codes
             maximumLinkCount = (1..<arrays.level_end_count).reduce(0) { most, level in
                 max(most, Int(arrays.level_ends[level] - arrays.level_ends[level - 1]))
             }
@@ -138,7 +142,8 @@ public final class ItemIndex: Sendable {
         case .ivfFlat:
             graph = belfry_graph()
             let inverted = try InvertedLists(loaded, path: path, summary: summary, instructionSet: instructionSet)
-            structure = .lists(inverted)
+            structure = .lists(inverted.runs.kernel, positions: UnsafePointer(inverted.positions.base))
+            structureOwner = inverted
             vectors = inverted.runs.kernel.pointee.vectors
             maximumLinkCount = 0
             defaults = SearchParameters(nprobe: max(inverted.nprobe, 1))
@@ -232,10 +237,10 @@ public final class ItemIndex: Sendable {
             return withUnsafePointer(to: vectors) { vectors in
                 withUnsafePointer(to: graph) { graph in
                     belfry_search_graph(
-                        vectors, codes?.kernel, graph, query, wanted, kept, words, deadline, &scratch.state)
+                        vectors, codes, graph, query, wanted, kept, words, deadline, &scratch.state)
                 }
             }
-        case .lists(let lists):
+        case .lists(let runs, _):
             let share = Double(eligibleCount) / Double(count)
             // Where few rows are eligible, the best of them lie in more lists; and no fewer lists than hold twice what is
             // wanted.
@@ -248,7 +253,7 @@ public final class ItemIndex: Sendable {
                 return 0
             }
             scratch.reserve(max(wanted, nprobe))
-            return belfry_search_lists(lists.runs.kernel, query, wanted, nprobe, words, deadline, &scratch.state)
+            return belfry_search_lists(runs, query, wanted, nprobe, words, deadline, &scratch.state)
         }
     }
 
@@ -273,16 +278,14 @@ public final class ItemIndex: Sendable {
                 Double(eligibleCount) * SearchCost.gatherPerRow < Double(count) * scanNanosecondsPerRow
             {
                 let positions: UnsafePointer<UInt32>? =
-                    if case .lists(let lists) = structure { UnsafePointer(lists.positions.base) } else { nil }
+                    if case .lists(_, let positions) = structure { positions } else { nil }
                 return belfry_search_eligible(vectors, positions, query, wanted, words, deadline, &scratch.state)
             }
             return switch structure {
-            case .runs(let runs):
-                belfry_search_all_runs(runs.kernel, query, wanted, words, deadline, &scratch.state)
-            case .lists(let lists):
-                belfry_search_all_runs(lists.runs.kernel, query, wanted, words, deadline, &scratch.state)
+            case .runs(let runs), .lists(let runs, _):
+                belfry_search_all_runs(runs, query, wanted, words, deadline, &scratch.state)
             case .graph(let codes):
-                belfry_search_all_rows(vectors, codes?.kernel, query, wanted, words, deadline, &scratch.state)
+                belfry_search_all_rows(vectors, codes, query, wanted, words, deadline, &scratch.state)
             }
         }
     }
@@ -296,8 +299,8 @@ public final class ItemIndex: Sendable {
 
     private func address(_ row: Int) -> UnsafePointer<Float> {
         precondition(row >= 0 && row < count, "row \(row) of \(count)")
-        guard case .lists(let lists) = structure else { return vectors.values + row * dimension }
-        return vectors.values + Int(lists.positions.base[row]) * dimension
+        guard case .lists(_, let positions) = structure else { return vectors.values + row * dimension }
+        return vectors.values + Int(positions[row]) * dimension
     }
 }
 

@@ -5,11 +5,21 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
 
     /// Allocates `count` elements, all `value`.
     public init(repeating value: Element, count: Int) {
+        elements = Self.allocate(count: count)
+        elements.initialize(repeating: value)
+    }
+
+    /// Copies elements, which many threads may then read without counting references to an array.
+    public init(copying source: [Element]) {
+        elements = Self.allocate(count: source.count)
+        _ = elements.initialize(from: source)
+    }
+
+    private static func allocate(count: Int) -> UnsafeMutableBufferPointer<Element> {
         let raw = UnsafeMutableRawPointer.allocate(
             byteCount: max(count, 1) * MemoryLayout<Element>.stride, alignment: 64)
         let base = raw.bindMemory(to: Element.self, capacity: max(count, 1))
-        base.initialize(repeating: value, count: max(count, 1))
-        elements = UnsafeMutableBufferPointer(start: base, count: count)
+        return UnsafeMutableBufferPointer(start: base, count: count)
     }
 
     deinit {

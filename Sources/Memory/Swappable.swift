@@ -6,7 +6,8 @@ public import Synchronization
     internal import Musl
 #endif
 
-/// One shared object that is replaced as a whole while others read it, without locks or reference counts for the readers.
+/// One shared object that is replaced as a whole while others read it, without locks for the readers, and without reference
+/// counts for those who take a part of it that is theirs alone.
 ///
 /// Each reader has a pin of its own: it writes there which object it reads, and whoever replaces the object waits until no
 /// pin names the old one. These are hazard pointers (Michael, IEEE Transactions on Parallel and Distributed Systems 15:6,
@@ -15,7 +16,7 @@ public import Synchronization
 ///     let serving = Swappable<Generation>(readerCount: 2)
 ///     serving.swap(first)
 ///     // on the thread of reader 0:
-///     serving.withPinned(by: 0) { generation in ... }
+///     serving.withPinned(by: 0, taking: { $0.session(0) }) { session in ... }
 ///     // on another thread, when nothing reads `old` any more it is returned:
 ///     let old = serving.swap(second)
 public final class Swappable<Value: AnyObject & Sendable>: Sendable {
@@ -47,10 +48,21 @@ public final class Swappable<Value: AnyObject & Sendable>: Sendable {
     }
 
     /// Lends the current object to `body`; it lives until `body` returns, whatever replaces it meanwhile. `body` gets nil if
-    /// there is none. A reader's number is used by one thread at a time, and not within `body` again.
+    /// there is none. A reader's number is used by one thread at a time, and not within `body` again. For the length of `body` a
+    /// reference to the object is counted, at a cache line that readers share.
     @inlinable
     public func withPinned<Outcome, Failure: Error>(
         by reader: Int, _ body: (Value?) throws(Failure) -> Outcome
+    ) throws(Failure) -> Outcome {
+        try withPinned(by: reader, taking: { $0 }, body)
+    }
+
+    /// Lends to `body` what `part` takes of the current object, which lives until `body` returns. As long as `part` only reads
+    /// what the object stores, nobody counts a reference to the object: the compiler sees that it outlives `part`, as it could
+    /// not see of `body`.
+    @inlinable
+    public func withPinned<Part, Outcome, Failure: Error>(
+        by reader: Int, taking part: (Value) -> Part, _ body: (Part?) throws(Failure) -> Outcome
     ) throws(Failure) -> Outcome {
         precondition(reader >= 0 && reader < readerCount, "no such reader")
         let pin = pins + reader * Self.pinStride
@@ -65,13 +77,7 @@ public final class Swappable<Value: AnyObject & Sendable>: Sendable {
         defer { pin.pointee.store(0, ordering: .releasing) }
         guard let pointer = UnsafeRawPointer(bitPattern: address) else { return try body(nil) }
         // The pin holds the object, so nobody need count this reference.
-        return try Unmanaged<Value>.fromOpaque(pointer)._withUnsafeGuaranteedRef { value in
-            do throws(Failure) {
-                return Result<Outcome, Failure>.success(try body(value))
-            } catch {
-                return .failure(error)
-            }
-        }.get()
+        return try body(Unmanaged<Value>.fromOpaque(pointer)._withUnsafeGuaranteedRef { part($0) })
     }
 
     /// Replaces the object, and returns the old one once no reader holds it; until then it blocks, no longer than the longest

@@ -27,8 +27,15 @@ public struct UserEmbedding {
 ///     let embedding = try retriever.embed(query.user, context, strict: query.strict)
 ///     let hits = try retriever.search(embedding, query)
 public final class Retriever {
-    /// What answers.
+    /// What answers. It keeps alive what the next ones lead to.
     public let snapshot: Snapshot
+    // The way to each part of the snapshot, looked up once: what stands in the worker's own retriever is used without
+    // counting a reference, what is reached through shared objects is not.
+    private let tower: Tower
+    private let index: ItemIndex
+    private let spaceID: Text
+    private let users: UserVectors.View?
+    private let itemIDs: Identifiers.View
     private let towerScratch: TowerScratch
     private let vectorScratch: UserVectors.Scratch
     private let searchScratch: SearchScratch
@@ -42,6 +49,11 @@ public final class Retriever {
     public init(snapshot: Snapshot, paused: PausedRows = PausedRows()) {
         self.snapshot = snapshot
         self.paused = paused
+        tower = snapshot.userTower
+        index = snapshot.index
+        spaceID = snapshot.spaceID
+        users = snapshot.users?.view
+        itemIDs = snapshot.items.ids.view
         towerScratch = snapshot.userTower.makeScratch()
         vectorScratch = UserVectors.Scratch(
             dimension: snapshot.manifest.dimension, cascadeDimension: snapshot.manifest.cascadeDimension ?? 0)
@@ -57,12 +69,12 @@ public final class Retriever {
     /// Refuses a request that insists on another embedding space than the snapshot's.
     @inline(__always)
     public func requireSpace(_ spaceID: Text?) throws(RetrievalError) {
-        if let spaceID, spaceID != snapshot.spaceID { throw .otherSpace }
+        if let spaceID, spaceID != self.spaceID { throw .otherSpace }
     }
 
     /// Looks the user up: cached cross and cascade vectors, or zeros and a cold start.
     public func enrich(_ user: borrowing UserQuery) throws(RetrievalError) -> UserContext {
-        guard let users = snapshot.users else {
+        guard let users else {
             return UserContext(row: nil, cached: CachedVectors(), isColdStart: snapshot.towerReadsCachedVectors)
         }
         guard let id = user.id, let row = try row(of: id, in: users.ids, field: .user) else {
@@ -101,7 +113,7 @@ public final class Retriever {
             case nil: nil
             }
         do throws(FeatureError) {
-            try snapshot.userTower.place(
+            try tower.place(
                 userID: userID, user.features, cached: context.cached, strict: strict, at: place, towerScratch)
         } catch {
             throw .feature(error)
@@ -110,12 +122,12 @@ public final class Retriever {
 
     /// Runs the user tower on the users at the first `count` places. Each embedding has the bits that `embed` gives.
     public func embedPlaced(count: Int) {
-        snapshot.userTower.embedPlaced(count: count, towerScratch)
+        tower.embedPlaced(count: count, towerScratch)
     }
 
     /// The embedding of one place after `embedPlaced`, valid until the next `place` or `embed`; refused if it is not finite.
     public func embedding(at place: Int) throws(RetrievalError) -> UserEmbedding {
-        let values = snapshot.userTower.embedding(at: place, towerScratch)
+        let values = tower.embedding(at: place, towerScratch)
         for value in values where !value.isFinite { throw .embeddingNotFinite }
         return UserEmbedding(values: UnsafeBufferPointer(values))
     }
@@ -131,14 +143,14 @@ public final class Retriever {
     ) throws(RetrievalError) -> Hits {
         eligible.includeAll()
         paused.bring(eligible, upToDate: &pausesFollowed)
-        for index in query.exclude.indices {
-            if let row = try row(of: query.exclude[index], in: snapshot.items.ids, field: .exclude(index)) {
+        for position in query.exclude.indices {
+            if let row = try row(of: query.exclude[position], in: itemIDs, field: .exclude(position)) {
                 eligible.exclude(row)
             }
         }
         let hits: Hits
         do throws(SearchError) {
-            hits = try snapshot.index.search(
+            hits = try index.search(
                 embedding.values.baseAddress!, k: query.k,
                 parameters: SearchParameters(
                     ef: query.ef ?? (query.nprobe == nil ? snapshot.manifest.index.ef : nil),
@@ -155,17 +167,17 @@ public final class Retriever {
     /// The item's row, if the snapshot has it.
     @inline(__always)
     public func itemRow(of id: RequestedID, field: RetrievalError.IDField) throws(RetrievalError) -> Int? {
-        try row(of: id, in: snapshot.items.ids, field: field)
+        try row(of: id, in: itemIDs, field: field)
     }
 
     /// The score of one item for an embedding.
     @inline(__always)
     public func score(_ embedding: UserEmbedding, itemRow: Int) -> Float {
-        snapshot.index.score(embedding.values.baseAddress!, itemRow)
+        index.score(embedding.values.baseAddress!, itemRow)
     }
 
     @inline(__always)
-    private func row(of id: RequestedID, in ids: Identifiers, field: RetrievalError.IDField) throws(RetrievalError)
+    private func row(of id: RequestedID, in ids: Identifiers.View, field: RetrievalError.IDField) throws(RetrievalError)
         -> Int?
     {
         switch (id, ids) {

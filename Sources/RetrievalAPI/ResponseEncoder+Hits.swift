@@ -73,7 +73,7 @@ extension ResponseEncoder {
     /// catalogue: looked up one after the other, many are fetched from memory at a time; between the texts each would be
     /// waited for.
     private func gather(
-        _ rows: UnsafeBufferPointer<UInt32>, from table: NumberTable, into place: UnsafeMutableRawPointer
+        _ rows: UnsafeBufferPointer<UInt32>, from table: NumberTable.View, into place: UnsafeMutableRawPointer
     ) -> UnsafeRawPointer {
         var position = place
         for row in rows {

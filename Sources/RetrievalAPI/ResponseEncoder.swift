@@ -10,7 +10,9 @@ public struct ResponseEncoder {
     /// `"snapshot":{"model":...,"id":...,"space_id":...}`
     private let snapshotMember: [UInt8]
     /// The items' ids, by row.
-    let itemIDs: Identifiers
+    let itemIDs: Identifiers.View
+    // Keeps alive what the view leads to.
+    private let itemIDsOwner: Identifiers
 
     /// Creates the encoder of a snapshot's replies.
     public init(snapshotID: String, spaceID: String, itemIDs: Identifiers) {
@@ -21,7 +23,8 @@ public struct ResponseEncoder {
         writer.appendJSON(spaceID)
         writer.append("}")
         snapshotMember = writer.withUnsafeBytes { Array($0) }
-        self.itemIDs = itemIDs
+        self.itemIDs = itemIDs.view
+        itemIDsOwner = itemIDs
     }
 
     /// What `explain` adds to a reply of `/v1/retrieve`.

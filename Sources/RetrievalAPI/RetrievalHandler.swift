@@ -96,9 +96,9 @@ public final class RetrievalHandler {
         case .ready where !readiness.isReady: throw Problem(.notReady, "the server is starting or draining")
         default: break
         }
-        try serving.withPinned(by: worker) { (generation: Generation?) throws(Problem) in
-            guard let generation else { throw Problem(.notReady, "no snapshot serves yet") }
-            let session = generation.session(worker)
+        let worker = worker
+        try serving.withPinned(by: worker, taking: { $0.session(worker) }) { (session: Session?) throws(Problem) in
+            guard let session else { throw Problem(.notReady, "no snapshot serves yet") }
             switch route {
             case .retrieve: try retrieve(exchange, session)
             case .embed: try embed(exchange, session)
@@ -141,7 +141,7 @@ public final class RetrievalHandler {
     private func requireReplyType(_ exchange: Exchange, _ session: Session) throws(Problem) {
         guard retrieval.format == .binary else { return try exchange.requireAccepts(.json) }
         try exchange.requireAccepts(.octets)
-        if case .texts = session.snapshot.items.ids {
+        if case .texts = session.encoder.itemIDs {
             throw Problem(
                 .textIDs, "format \"binary\" needs a catalogue whose ids are numbers; take rows or columns",
                 field: "/format")

@@ -8,18 +8,35 @@ public import Towers
 public final class UserVectors: Sendable {
     /// The users that have a row.
     public let ids: Identifiers
+    /// What a request looks up, without counting references.
+    public let view: View
     private let file: SafetensorsFile
-    private let cross: Column?
-    private let cascade: Column?
+
+    /// The vectors without their owner, valid while the `UserVectors` live, which keep the ids' table and the file; a
+    /// plain value.
+    public struct View: BitwiseCopyable, @unchecked Sendable {
+        /// The users that have a row.
+        public let ids: Identifiers.View
+        // Both lead into the file's read-only mapping.
+        fileprivate let cross: Column?
+        fileprivate let cascade: Column?
+
+        /// The cached vectors of a user's row, valid until the scratch is used again.
+        @inline(__always)
+        public func vectors(row: Int, _ scratch: borrowing Scratch) -> CachedVectors {
+            CachedVectors(
+                cross: cross?.vector(row, scratch.cross.base),
+                cascade: cascade?.vector(row, scratch.cascade.base))
+        }
+    }
 
     /// One cached vector per user.
-    private struct Column: Sendable {
-        enum Storage {
+    fileprivate struct Column: BitwiseCopyable {
+        enum Storage: BitwiseCopyable {
             case floats(UnsafePointer<Float>)
             case halves(UnsafePointer<UInt16>)
         }
-        // Leads into the file's read-only mapping.
-        nonisolated(unsafe) let storage: Storage
+        let storage: Storage
         let dimension: Int
 
         init(_ file: SafetensorsFile, _ name: String, count: Int, dimension: Int) throws(SafetensorsError) {
@@ -61,20 +78,12 @@ public final class UserVectors: Sendable {
         if users.hasCascadeVectors { names.insert("s_u") }
         try file.requireExactly(names)
         ids = try Identifiers(file: file, type: manifest.userIDType, count: users.count)
-        cross =
-            users.hasCrossVectors
-            ? try Column(file, "c_u", count: users.count, dimension: manifest.dimension) : nil
-        cascade =
-            users.hasCascadeVectors
-            ? try Column(file, "s_u", count: users.count, dimension: manifest.cascadeDimension ?? 0) : nil
-    }
-
-    /// The cached vectors of a user's row, valid until the scratch is used again.
-    @inline(__always)
-    public func vectors(row: Int, _ scratch: borrowing Scratch) -> CachedVectors {
-        CachedVectors(
-            cross: cross?.vector(row, scratch.cross.base),
-            cascade: cascade?.vector(row, scratch.cascade.base))
+        view = View(
+            ids: ids.view,
+            cross: users.hasCrossVectors
+                ? try Column(file, "c_u", count: users.count, dimension: manifest.dimension) : nil,
+            cascade: users.hasCascadeVectors
+                ? try Column(file, "s_u", count: users.count, dimension: manifest.cascadeDimension ?? 0) : nil)
     }
 }
 

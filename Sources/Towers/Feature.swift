@@ -7,7 +7,7 @@ public struct Feature: Sendable {
     }
 
     /// The JSON values it takes.
-    public enum ValueType: String, Sendable {
+    public enum ValueType: String, BitwiseCopyable, Sendable {
         case string, integer, number, id
     }
 
@@ -30,10 +30,18 @@ public struct Feature: Sendable {
             case .numeric: nil
             }
         }
+
+        var boundaries: [Double] {
+            if case .bucketise(let boundaries) = self { boundaries } else { [] }
+        }
+
+        var transforms: [Transform] {
+            if case .numeric(let transforms) = self { transforms } else { [] }
+        }
     }
 
     /// A step from the request's number to the tower's, in float64.
-    public enum Transform: Sendable {
+    public enum Transform: BitwiseCopyable, Sendable {
         /// sign(x) log(1 + |x|)
         case log1p
         case standardise(mean: Double, deviation: Double)

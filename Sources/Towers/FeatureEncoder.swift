@@ -15,40 +15,86 @@ public enum FeatureError: Error, Equatable {
 }
 
 /// Turns the values of a request into stretches of the tower's input, by the schema of one snapshot.
-final class FeatureEncoder: Sendable {
+///
+/// Workers share it. It cannot be copied, and a request reads plain values out of buffers that it owns, so that no reference
+/// is counted. `@unchecked Sendable`: nothing is written after `init`.
+struct FeatureEncoder: ~Copyable, @unchecked Sendable {
     let features: [Feature]
     private let names: FeatureNames
-    private let vocabularies: [TextTable?]
+    // By the place in the schema. They point into the three below.
+    private let rules: AlignedBuffer<Rule>
+    private let vocabularies: [TextTable]
+    private let boundaries: AlignedBuffer<Double>
+    private let transforms: AlignedBuffer<Feature.Transform>
     private let userIDFeature: Int?
+
+    /// What a request needs of a `Feature`, as a plain value.
+    private struct Rule: BitwiseCopyable {
+        let type: Feature.ValueType
+        let maximumValues: Int?
+        let encoding: Encoding
+
+        enum Encoding: BitwiseCopyable {
+            case hash(rows: Int, seed: UInt64)
+            case vocabulary(TextTable.View)
+            case bucketise(boundaries: UnsafeBufferPointer<Double>)
+            case numeric(UnsafeBufferPointer<Feature.Transform>)
+        }
+    }
 
     /// `file` holds the vocabularies: `vocabulary.NAME.bytes` and `.offsets`.
     init(features: [Feature], file: SafetensorsFile) throws(SafetensorsError) {
         self.features = features
         names = FeatureNames(features)
         userIDFeature = features.firstIndex { $0.source == .userID }
-        var vocabularies: [TextTable?] = []
+        // End to end, feature by feature.
+        boundaries = AlignedBuffer(copying: features.flatMap(\.encoding.boundaries))
+        transforms = AlignedBuffer(copying: features.flatMap(\.encoding.transforms))
+        var boundariesLeft = UnsafeBufferPointer(boundaries.elements)[...]
+        var transformsLeft = UnsafeBufferPointer(transforms.elements)[...]
+        var vocabularies: [TextTable] = []
+        var rules: [Rule] = []
         for feature in features {
-            guard case .vocabulary(let rows) = feature.encoding else {
-                vocabularies.append(nil)
-                continue
+            let encoding: Rule.Encoding
+            switch feature.encoding {
+            case .hash(let rows, let seed):
+                encoding = .hash(rows: rows, seed: seed)
+            case .vocabulary(let rows):
+                let table = try FeatureEncoder.vocabulary(of: feature.name, rows: rows, file)
+                vocabularies.append(table)
+                encoding = .vocabulary(table.view)
+            case .bucketise(let boundaries):
+                encoding = .bucketise(
+                    boundaries: UnsafeBufferPointer(rebasing: boundariesLeft.prefix(boundaries.count)))
+                boundariesLeft = boundariesLeft.dropFirst(boundaries.count)
+            case .numeric(let transforms):
+                encoding = .numeric(UnsafeBufferPointer(rebasing: transformsLeft.prefix(transforms.count)))
+                transformsLeft = transformsLeft.dropFirst(transforms.count)
             }
-            let name = "vocabulary.\(feature.name)"
-            let texts = try file.texts(name, count: rows - 1)
-            do throws(DuplicateIdentifier) {
-                vocabularies.append(try TextTable(bytes: texts.bytes, offsets: texts.offsets))
-            } catch {
-                throw file.fault(
-                    "tensor '\(name).bytes' has the word of row \(error.rows[0]) again in row \(error.rows[1])")
-            }
+            rules.append(Rule(type: feature.type, maximumValues: feature.maximumValues, encoding: encoding))
         }
+        self.rules = AlignedBuffer(copying: rules)
         self.vocabularies = vocabularies
+    }
+
+    private static func vocabulary(of feature: String, rows: Int, _ file: SafetensorsFile) throws(SafetensorsError)
+        -> TextTable
+    {
+        let name = "vocabulary.\(feature)"
+        let texts = try file.texts(name, count: rows - 1)
+        do throws(DuplicateIdentifier) {
+            return try TextTable(bytes: texts.bytes, offsets: texts.offsets)
+        } catch {
+            throw file.fault(
+                "tensor '\(name).bytes' has the word of row \(error.rows[0]) again in row \(error.rows[1])")
+        }
     }
 
     /// Assigns the request's entries to features, and refuses values of the wrong type, whether or not an input reads them.
     func match(userID: FeatureValue?, _ values: borrowing FeatureValues, strict: Bool, _ scratch: TowerScratch)
         throws(FeatureError)
     {
-        for feature in features.indices { scratch.entryOfFeature[feature] = -1 }
+        for feature in rules.elements.indices { scratch.entryOfFeature[feature] = -1 }
         scratch.ignoredEntries.removeAll(keepingCapacity: true)
         for index in values.entries.indices {
             let entry = values.entries[index]
@@ -58,7 +104,7 @@ final class FeatureEncoder: Sendable {
                 continue
             }
             scratch.entryOfFeature[feature] = index
-            let declared = features[feature]
+            let declared = rules.elements[feature]
             guard entry.valueCount > 0 || entry.isList else { continue }
             guard entry.isList == (declared.maximumValues != nil) else {
                 throw .wrongType(entry: index, expected: declared.type, isList: declared.maximumValues != nil)
@@ -70,8 +116,9 @@ final class FeatureEncoder: Sendable {
         }
         scratch.userID = nil
         if let userIDFeature, let userID {
-            guard features[userIDFeature].type.takes(userID) else {
-                throw .wrongType(entry: nil, expected: features[userIDFeature].type, isList: false)
+            let declared = rules.elements[userIDFeature]
+            guard declared.type.takes(userID) else {
+                throw .wrongType(entry: nil, expected: declared.type, isList: false)
             }
             scratch.userID = userID
         }
@@ -83,7 +130,7 @@ final class FeatureEncoder: Sendable {
         let entryIndex = scratch.entryOfFeature[feature]
         guard entryIndex >= 0 else { return 0..<0 }
         let entry = values.entries[entryIndex]
-        return entry.firstValue..<entry.firstValue + min(entry.valueCount, features[feature].maximumValues ?? 1)
+        return entry.firstValue..<entry.firstValue + min(entry.valueCount, rules.elements[feature].maximumValues ?? 1)
     }
 
     /// Pools the rows of the feature's values into `into`, which holds `dimension` zeros.
@@ -110,7 +157,7 @@ final class FeatureEncoder: Sendable {
         -> Float
     {
         let range = range(of: feature, values, scratch)
-        guard range.count > 0, case .numeric(let transforms) = features[feature].encoding else { return 0 }
+        guard range.count > 0, case .numeric(let transforms) = rules.elements[feature].encoding else { return 0 }
         var number = values.values[range.lowerBound].asDouble
         for transform in transforms { number = transform.apply(number) }
         let rounded = Float(number)
@@ -120,11 +167,11 @@ final class FeatureEncoder: Sendable {
 
     @inline(__always)
     private func row(of value: FeatureValue, _ feature: Int) -> Int {
-        switch features[feature].encoding {
+        switch rules.elements[feature].encoding {
         case .hash(let rows, let seed):
             value.withText { Int(belfry_xxh64($0.bytes.baseAddress, $0.byteCount, seed) % UInt64(rows)) }
-        case .vocabulary:
-            value.withText { text in vocabularies[feature]!.row(of: text).map { $0 + 1 } ?? 0 }
+        case .vocabulary(let words):
+            value.withText { text in words.row(of: text).map { $0 + 1 } ?? 0 }
         case .bucketise(let boundaries):
             bucket(of: value.asDouble, boundaries)
         case .numeric:
@@ -134,7 +181,7 @@ final class FeatureEncoder: Sendable {
 
     /// How many boundaries are <= x, by bisection.
     @inline(__always)
-    private func bucket(of x: Double, _ boundaries: [Double]) -> Int {
+    private func bucket(of x: Double, _ boundaries: UnsafeBufferPointer<Double>) -> Int {
         var low = 0
         var high = boundaries.count
         while low < high {
@@ -201,15 +248,22 @@ extension FeatureValue {
 }
 
 /// The names of the features a request may carry, with their places in the schema.
-private final class FeatureNames: Sendable {
-    // Written before `table` is built, never after.
-    private nonisolated(unsafe) let bytes: UnsafeMutableRawBufferPointer
-    private nonisolated(unsafe) let offsets: UnsafeMutableBufferPointer<UInt64>
+private struct FeatureNames: ~Copyable {
+    // The table points into these two.
+    private let bytes: AlignedBuffer<UInt8>
+    private let offsets: AlignedBuffer<UInt64>
     private let table: TextTable
-    private let features: [(index: Int, source: FeatureSource)]
+    private let rows: TextTable.View
+    // By the table's row.
+    private let places: AlignedBuffer<Place>
+
+    private struct Place: BitwiseCopyable {
+        let feature: Int
+        let source: FeatureSource
+    }
 
     init(_ all: [Feature]) {
-        var features: [(index: Int, source: FeatureSource)] = []
+        var places: [Place] = []
         var names: [UInt8] = []
         var ends: [UInt64] = [0]
         for (index, feature) in all.enumerated() {
@@ -219,27 +273,22 @@ private final class FeatureNames: Sendable {
             case .context: source = .context
             case .userID, .item, .itemID: continue
             }
-            features.append((index, source))
+            places.append(Place(feature: index, source: source))
             names.append(contentsOf: feature.name.utf8)
             ends.append(UInt64(names.count))
         }
-        self.features = features
-        bytes = .allocate(byteCount: max(names.count, 1), alignment: 8)
-        bytes.copyBytes(from: names)
-        offsets = .allocate(capacity: ends.count)
-        _ = offsets.initialize(from: ends)
+        self.places = AlignedBuffer(copying: places)
+        bytes = AlignedBuffer(copying: names)
+        offsets = AlignedBuffer(copying: ends)
         // The manifest refuses two features of one name before any encoder is made.
-        table = try! TextTable(bytes: UnsafeRawBufferPointer(bytes), offsets: UnsafeBufferPointer(offsets))
-    }
-
-    deinit {
-        bytes.deallocate()
-        offsets.deallocate()
+        table = try! TextTable(
+            bytes: UnsafeRawBufferPointer(bytes.elements), offsets: UnsafeBufferPointer(offsets.elements))
+        rows = table.view
     }
 
     @inline(__always)
     func feature(_ name: Text, _ source: FeatureSource) -> Int? {
-        guard let row = table.row(of: name), features[row].source == source else { return nil }
-        return features[row].index
+        guard let row = rows.row(of: name), places.elements[row].source == source else { return nil }
+        return places.elements[row].feature
     }
 }

@@ -14,7 +14,7 @@ public enum FeatureValue {
 }
 
 /// Where a request carries a feature.
-public enum FeatureSource: Sendable {
+public enum FeatureSource: BitwiseCopyable, Sendable {
     case user, context
 }
 

@@ -66,14 +66,14 @@ public final class Tower: Sendable {
     /// The schema of the requests it takes.
     public var features: [Feature] { encoder.features }
 
-    private enum Input {
+    private enum Input: BitwiseCopyable {
         case embedding(feature: Int, table: UnsafePointer<Float>, dimension: Int, pooling: TowerGraph.Pooling)
         case numeric(feature: Int)
         case crossVector(dimension: Int)
         case cascadeVector(dimension: Int)
     }
 
-    private enum Layer {
+    private enum Layer: BitwiseCopyable {
         case dense(belfry_layer)
         case layerNorm(weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, size: Int, epsilon: Float)
     }
@@ -83,9 +83,9 @@ public final class Tower: Sendable {
     private let file: SafetensorsFile
     // And these into what it has packed.
     private let dense: DenseLayers
-    // Read-only, as is what they point to.
-    private nonisolated(unsafe) let inputs: [Input]
-    private nonisolated(unsafe) let layers: [Layer]
+    // Read-only, as is what they point to. Buffers and not arrays, whose references the workers would count.
+    private nonisolated(unsafe) let inputs: AlignedBuffer<Input>
+    private nonisolated(unsafe) let layers: AlignedBuffer<Layer>
     private let kernels: belfry_layer_kernels
     private let inputWidth: Int
     private let width: Int
@@ -135,7 +135,7 @@ public final class Tower: Sendable {
                 inputs.append(.cascadeVector(dimension: dimension))
             }
         }
-        self.inputs = inputs
+        self.inputs = AlignedBuffer(copying: inputs)
 
         kernels = belfry_layer_kernels_for(instructionSet).pointee
         dense = try DenseLayers(graph: graph, file: file, tile: kernels.tile)
@@ -151,7 +151,7 @@ public final class Tower: Sendable {
                         bias: try file.floats("\(name).bias", shape: [size]), size: size, epsilon: epsilon))
             }
         }
-        self.layers = layers
+        self.layers = AlignedBuffer(copying: layers)
     }
 
     /// Makes the buffers for one worker.
@@ -191,7 +191,7 @@ public final class Tower: Sendable {
     /// Computes the embeddings of the users at the first `count` places. Each has to be placed again before the next run.
     public func embedPlaced(count: Int, _ scratch: TowerScratch) {
         precondition(count >= 0 && count <= Tower.placeCount)
-        for layer in layers { run(layer, count: count, scratch) }
+        for layer in layers.elements { run(layer, count: count, scratch) }
         guard normalises else { return }
         for place in 0..<count { belfry_l2_normalise(scratch.current.base + place * scratch.stride, dimension) }
     }
@@ -208,7 +208,7 @@ public final class Tower: Sendable {
     ) throws(FeatureError) {
         var position = row
         position.update(repeating: 0, count: inputWidth)
-        for input in inputs {
+        for input in inputs.elements {
             switch input {
             case .embedding(let feature, let table, let dimension, let pooling):
                 encoder.pool(

@@ -21,7 +21,7 @@ public struct TowerGraph: Sendable {
     }
 
     /// How the rows of several values become one.
-    public enum Pooling: String, Sendable {
+    public enum Pooling: String, BitwiseCopyable, Sendable {
         case mean, sum
     }
 

@@ -78,6 +78,30 @@ import Testing
         #expect(cell.withPinned(by: 0) { $0 == nil })
     }
 
+    /// Parts are of the object that is current, nobody's if there is none, and hold swaps up as the whole does.
+    @Test func lendsParts() {
+        let faults = Faults()
+        let cell = Swappable<Probe>(readerCount: 2)
+        #expect(cell.withPinned(by: 0, taking: { $0.number }, { $0 }) == nil)
+        for number: UInt64 in 1...2 {
+            cell.swap(Probe(number, faults))
+            #expect(cell.withPinned(by: 0, taking: { $0.number }, { $0 }) == number)
+        }
+        let swapper = cell.withPinned(by: 0, taking: { $0.number }) { _ in
+            let swapper = SwapInBackground(cell, Probe(3, faults))
+            #expect(eventually { cell.withPinned(by: 1) { $0?.number } == 3 })
+            Thread.sleep(forTimeInterval: 0.03)
+            #expect(!swapper.hasReturned)
+            #expect(faults.aliveCount.load(ordering: .relaxed) == 2)
+            return swapper
+        }
+        #expect(swapper.threads.join(withinSeconds: 10))
+        #expect(faults.aliveCount.load(ordering: .relaxed) == 1)
+        #expect(throws: Refusal.self) { try cell.withPinned(by: 0, taking: { $0.number }) { _ in throw Refusal() } }
+        cell.swap(nil)
+        #expect(faults.aliveCount.load(ordering: .relaxed) == 0)
+    }
+
     @Test func freesTheLastOneWithItself() {
         let faults = Faults()
         weak var last: Probe?

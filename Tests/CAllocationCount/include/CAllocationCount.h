@@ -12,11 +12,9 @@ int belfry_counts_allocations(void);
 // The thread's calls of malloc, calloc, realloc and aligned allocation so far.
 size_t belfry_allocation_count(void);
 
-// Notes the objects whose references Swift counts up, for tests that hold code to not sharing any. Installed once, before
-// threads run that count.
-void belfry_install_retain_watch(void);
-
-// From here on the calling thread's retains are noted, up to some thousands.
+// From here on the objects whose references the calling thread counts up are noted, up to some thousands, for tests that
+// hold code to not sharing any: what the program's own code counts, not what Swift's libraries do within. Where allocations
+// are not counted none is noted.
 void belfry_begin_watching_retains(void);
 
 // Ends that; the objects, one for each retain, at most `capacity` of them, and how many they are. They may be gone.
