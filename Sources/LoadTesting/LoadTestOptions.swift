@@ -46,6 +46,8 @@ public struct LoadTestOptions: Sendable {
         public var admin: Target
         /// How long the server is left alone after a swap before its quiet window begins, in nanoseconds.
         public var settle: UInt64 = 500_000_000
+        /// Whether swaps follow each other without a quiet window.
+        public var isBackToBack = false
         /// A swap that takes longer has failed, in nanoseconds.
         public var timeout: UInt64 = 120_000_000_000
         /// How to publish.

@@ -183,6 +183,15 @@ public final class SnapshotLife: Sendable {
         if watch >= 0 { close(watch) }
     }
 
+    /// Destroys what is in memory. After `end`, when no worker answers any more.
+    public func destroyGenerations() {
+        serving.swap(nil)
+        let generations = held.withLock { held in
+            defer { (held.serving, held.spare) = (nil, nil) }; return [held.serving, held.spare]
+        }
+        for generation in generations { generation.map { pauses?.forget($0) } }
+    }
+
     // MARK: - Commands, from any thread
 
     /// Activates what `current` names, also if it names what it named before, and forgets an operator's choice.

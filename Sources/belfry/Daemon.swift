@@ -84,7 +84,7 @@ struct Daemon {
             return { handler.handle($0) }
         }
         plane.server = server
-        // Or the server, whose handlers hold the plane, and with it the generation that serves, outlive the run.
+        // Or the server, whose handlers hold the plane, would outlive the run.
         defer { plane.server = nil }
         var adminLimits = HTTPLimits()
         adminLimits.bodyBytesMax = AdminHandler.bodyByteCountMax
@@ -176,6 +176,7 @@ struct DaemonService: Service {
         server.drain(timeout: drain)
         admin.drain(timeout: .seconds(1))
         life.end()
+        life.destroyGenerations()
         logger.info("drained")
     }
 }

@@ -131,6 +131,8 @@ struct LoadTestRun: AsyncParsableCommand {
             window begins at the earliest. (default: 500ms)
             """)
     var swapSettle: String?
+    @Flag(help: "With --swap-publish: leave no quiet window between swaps.")
+    var swapBackToBack = false
     @Option(help: "Clients that send a byte every 50 ms, besides the load. (default: 0)")
     var slowClients: String?
     @Option(help: "The share of requests whose client hangs up right after sending. (default: 0)")
@@ -165,7 +167,8 @@ struct LoadTestRun: AsyncParsableCommand {
             "validate-memory": validateMemory, "slow-clients": slowClients, "disconnect": disconnect,
             "overload": overload,
             "json": json, "html": html, "hgrm": hgrm, "interval-log": intervalLog,
-            "closed": closed ? "true" : nil, "find-max": findMax ? "true" : nil, "quiet": quiet ? "true" : nil,
+            "closed": closed ? "true" : nil, "find-max": findMax ? "true" : nil,
+            "swap-back-to-back": swapBackToBack ? "true" : nil, "quiet": quiet ? "true" : nil,
         ]
         let several = [
             "expect": expect, "catalogue": catalogue, "threshold": threshold, "swap-publish": swapPublish,

@@ -128,6 +128,7 @@ struct LoadTestSettings {
         let ids = try settings.texts("swap-snapshots")
         let admin = try settings.text("admin")
         let settle = try duration("swap-settle", default: "500ms", &settings)!
+        let isBackToBack = try settings.boolean("swap-back-to-back")
         let published = try settings.texts("swap-publish")
         let expected = try settings.texts("swap-expect")
         let directory = try settings.text("swap-directory")
@@ -144,10 +145,13 @@ struct LoadTestSettings {
                 admin: try admin.map { try Target($0, defaultPath: "/") } ?? options.target)
             publishing.expectations = expected
             publishing.settle = settle
+            publishing.isBackToBack = isBackToBack
             publishing.timeout = timeout!
             options.publishing = publishing
-        } else if !expected.isEmpty || directory != nil || count != nil || timeout != nil {
-            throw CommandFailure("'swap-expect', 'swap-directory', 'swaps' and 'swap-timeout' go with 'swap-publish'")
+        } else if !expected.isEmpty || directory != nil || count != nil || timeout != nil || isBackToBack {
+            throw CommandFailure(
+                "'swap-expect', 'swap-directory', 'swaps', 'swap-timeout' and 'swap-back-to-back' go with 'swap-publish'"
+            )
         } else if let every {
             options.swaps = LoadTestOptions.Swaps(
                 every: every, snapshots: ids.flatMap { $0.split(separator: ",").map(String.init) },

@@ -60,6 +60,7 @@ final class PublishedSources: Sendable {
             sources: wish.sources, directory: wish.directory, ids: ids, every: wish.every,
             first: options.warmup + wish.every / 2, until: end)
         plan.settle = wish.settle
+        plan.isBackToBack = wish.isBackToBack
         plan.timeout = wish.timeout
         plan.command = wish.command
         return SnapshotPublishing(plan, admin: wish.admin, metrics: options.target, progress: progress)

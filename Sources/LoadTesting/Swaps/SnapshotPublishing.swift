@@ -13,7 +13,7 @@ internal import Foundation
 /// (`times.destroyed`, whose millisecond is counted in). Both are the daemon's wall clock, which is this machine's as well:
 /// they are put on the run's clock by what the two clocks differ by when the end is seen, and never lie outside of what was
 /// seen here. After its end the run is left alone for the time to settle and once more for as long as the window was, so
-/// that each swap has a quiet window of its length.
+/// that each swap has a quiet window of its length, unless the plan leaves it out.
 public struct SnapshotPublishing: Disturbance {
     /// What is published, and where.
     public struct Plan: Sendable {
@@ -31,6 +31,8 @@ public struct SnapshotPublishing: Disturbance {
         public var until: UInt64
         /// How long the server is left alone after a swap before its quiet window begins, in nanoseconds.
         public var settle: UInt64
+        /// Whether the quiet window is left out.
+        public var isBackToBack = false
         /// A swap that takes longer has failed, in nanoseconds.
         public var timeout: UInt64
         /// How to publish.
@@ -109,7 +111,8 @@ public struct SnapshotPublishing: Disturbance {
                     kind: "swap", label: id, start: window.lowerBound, end: window.upperBound, fault: record.fault,
                     swap: isUnfinished ? nil : record))
             latest = isUnfinished ? nil : marks.count - 1
-            due = max(due + plan.every, window.upperBound + plan.settle + (window.upperBound - window.lowerBound))
+            let quiet = plan.isBackToBack ? 0 : window.upperBound - window.lowerBound
+            due = max(due + plan.every, window.upperBound + plan.settle + quiet)
             due = max(due, clock())
         }
         // The last one's quiet time counts too.
