@@ -193,7 +193,7 @@ UNDEFINED := -fsanitize=undefined -fsanitize-trap=undefined -fno-sanitize=vptr,f
 # Left out is arithmetic repeated thousands of times over arrays of its own, which test-swift has run: a minute that shows nothing here.
 REPEATED_ARITHMETIC := CoverTheTruth|CoversTheMean
 sanitize: build-sanitize fixtures readers
-	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
+	BELFRY_SHORT=1 LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
 	  Tests/in-two.sh .build/sanitize/debug/belfryPackageTests.xctest --skip '$(REPEATED_ARITHMETIC)'
 
 build-sanitize: libraries

@@ -1,5 +1,6 @@
 import DaemonState
 import Foundation
+import TestSupport
 
 /// A temporary directory that goes with the object.
 final class ScratchDirectory {
@@ -46,5 +47,5 @@ final class ScratchDirectory {
 
 /// How often a random test draws.
 func draws(_ count: Int) -> Int {
-    ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1" ? 30 * count : count
+    Repetitions.count(count, long: 30 * count)
 }

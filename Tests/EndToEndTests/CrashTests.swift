@@ -46,7 +46,7 @@ import Testing
         var daemon = try start()
         var ids = Array(Set(expected.values.flatMap { $0.answers.flatMap(\.ids) })).sorted()
         var last = "a-base"
-        for round in 0..<(isLong ? 200 : 15) {
+        for round in 0..<(Repetitions.isLong ? 200 : 15) {
             let id = "\(round % 2 == 0 ? "b" : "a")-\(round)"
             let target = targets[round % targets.count]
             let (fileCount, delay) = (1 + random.below(9), UInt32(random.below(2000)))

@@ -62,8 +62,7 @@ import Testing
 
     @Test(arguments: ["cs3-one-cycle", "cs3-three-cycles"])
     func answersDamagedRequestsWithAStatusOfTheContract(_ fixture: String) throws {
-        let isLong = ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1"
-        let count = 2000 * (isLong ? 50 : 1)
+        let count = Repetitions.count(2000, long: 100_000)
         let seeds = try Self.seeds(fixture)
         let daemon = try Daemon(snapshot: Fixtures.path(fixture))
         let before = try daemon.post(seeds[0].path, String(decoding: seeds[0].body, as: UTF8.self))

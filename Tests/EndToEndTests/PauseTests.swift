@@ -61,7 +61,7 @@ import Testing
         var items = Answer(try daemon.post("/v1/retrieve", requests[0]))!.ids
         var delays: [Double] = []
         var paused: [String] = []
-        for round in 0..<(isLong ? 200 : 16) {
+        for round in 0..<(Repetitions.isLong ? 200 : 16) {
             let item = items.removeFirst()
             try daemon.wait(for: "load") { watch.lastSeen(item) != nil || !paused.isEmpty }
             // In the midst of a change of snapshots, or of none.

@@ -162,8 +162,6 @@ import Testing
 
     // MARK: Killed
 
-    private static let isLong = ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1"
-
     /// kill -9 of publishers: at random instants, at a random number of files in the draft, and at the rename.
     @Test func isWholeAfterKillsAtRandomPoints() throws {
         let source = try Fixtures.path("cs3-one-cycle")
@@ -176,7 +174,7 @@ import Testing
         var random = SeededRandom(seed: 9)
         var stages: [String: Int] = [:]
         var previous = "base"
-        for round in 0..<(Self.isLong ? 200 : 21) {
+        for round in 0..<(Repetitions.isLong ? 200 : 21) {
             let id = "round-\(round)"
             let draft = directory.file("\(id).tmp")
             let killAt = random.below(fileCount)
@@ -222,7 +220,7 @@ import Testing
             previous = id
         }
         let drafts = stages.filter { $0.key.hasPrefix("draft") }
-        if Self.isLong { print("kills of publishers, by what they left: \(stages.sorted { $0.key < $1.key })") }
+        if Repetitions.isLong { print("kills of publishers, by what they left: \(stages.sorted { $0.key < $1.key })") }
         // The kills were not all too early or too late.
         #expect(drafts.count >= 3 && stages.count > drafts.count, "\(stages)")
     }
@@ -232,7 +230,7 @@ import Testing
         let ids = ["a", "b", "c", "d", "e"]
         var random = SeededRandom(seed: 10)
         var stages: [String: Int] = [:]
-        for _ in 0..<(Self.isLong ? 60 : 8) {
+        for _ in 0..<(Repetitions.isLong ? 60 : 8) {
             for id in ids {
                 let path = directory.file(id)
                 if access(path, F_OK) != 0 { #expect(try publish("plain", ["--id", id]).status == 0) }
@@ -261,7 +259,7 @@ import Testing
             #expect(Set(rest).isSuperset(of: ["c", "current"]) && rest.count <= 3, "\(rest)")
             for name in halfRemoved { try? FileManager.default.removeItem(atPath: directory.file(name)) }
         }
-        if Self.isLong { print("kills of pruners, by what they left: \(stages.sorted { $0.key < $1.key })") }
+        if Repetitions.isLong { print("kills of pruners, by what they left: \(stages.sorted { $0.key < $1.key })") }
         #expect(stages.keys.contains { $0 != "done" }, "\(stages)")
     }
 

@@ -32,7 +32,7 @@ import Testing
             "an index of another dimension", "half an index", "item vectors of other items",
             "recall of lists under the floor", "another embedding", "a warm-up request that is refused",
         ]
-        return isLong ? all : all.filter { names.contains($0.name) }
+        return Repetitions.isLong ? all : all.filter { names.contains($0.name) }
     }()
 
     /// Two damages are so large that the check of memory comes before the one that they are made for.
@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test func eachDamageIsRefusedWithItsReasonAndTheOldOneServesOn() throws {
-        #expect(isLong || Self.damages.count >= 14)
+        #expect(Repetitions.isLong || Self.damages.count >= 14)
         let answers = try Answers(of: base, to: Answers.requests(2, from: base))
         let daemon = try daemon()
         #expect(try answers.faults(daemon, snapshot: "base") == [])
@@ -78,7 +78,7 @@ import Testing
             #expect(metrics["belfry_snapshots_refused_total", ["reason": stage]] == Double(count), "\(stage)")
         }
         #expect(metrics["belfry_swaps_total"] == 0)
-        if isLong { print("refused: \(counts.sorted { $0.key < $1.key })") }
+        if Repetitions.isLong { print("refused: \(counts.sorted { $0.key < $1.key })") }
         #expect(daemon.terminate() == 0)
     }
 
@@ -126,9 +126,9 @@ import Testing
         for number in 0..<12 { try refuse(number) }
         let early = daemon.residentKiB
         let mapped = try maps(of: daemon)
-        for number in 12..<(isLong ? 100 : 40) { try refuse(number) }
+        for number in 12..<(Repetitions.isLong ? 100 : 40) { try refuse(number) }
         let late = daemon.residentKiB
-        print("resident after 12 refusals \(early) KiB, after \(isLong ? 100 : 40) \(late) KiB")
+        print("resident after 12 refusals \(early) KiB, after \(Repetitions.isLong ? 100 : 40) \(late) KiB")
         #expect(Double(late) < 1.03 * Double(early), "\(early) KiB, then \(late)")
         // Nor files that stay mapped or open.
         #expect(try maps(of: daemon) == mapped)

@@ -223,6 +223,3 @@ final class Load: @unchecked Sendable {
         return lock.withLock { (replyCount, faults) }
     }
 }
-
-/// Whether the full counts are asked for.
-let isLong = ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1"

@@ -170,7 +170,7 @@ import Testing
             }
             return nil
         }
-        let count = isLong ? 200 : 20
+        let count = Repetitions.count(24, long: 200)
         var published: [String] = []
         for number in 0..<count {
             switch number % 4 {

@@ -9,7 +9,7 @@ import Testing
 
 /// The texts of floats are those of the standard library, which is another program by another method.
 @Suite struct FloatTextTests {
-    private static let isLong = ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1"
+    private static let isLong = Repetitions.isLong
 
     @Test func randomFloatsHaveTheTextOfTheStandardLibrary() {
         let result = belfry_compare_floats(0, 10_000_000, 1, cjson_write_float)

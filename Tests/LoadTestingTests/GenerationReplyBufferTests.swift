@@ -263,11 +263,10 @@ extension GenerationTests {
                 "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
             ].map { Array($0.utf8) }
             var random = SeededRandom(seed: 0x5EED)
-            let isLong = ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1"
             let atOnce = Wire()
             let inPieces = Wire()
             var counts: [ReplyBuffer.Progress: Int] = [:]
-            for number in 0..<(isLong ? 400_000 : 20_000) {
+            for number in 0..<Repetitions.count(20_000, long: 400_000) {
                 var bytes = random.element(seeds)
                 for _ in 0..<(1 + random.below(4)) { Self.mutate(&bytes, &random) }
                 var pieces: [ArraySlice<UInt8>] = []

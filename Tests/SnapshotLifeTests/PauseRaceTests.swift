@@ -6,7 +6,7 @@ import Testing
 
 /// Pauses against activations, rollbacks and restarts.
 @Suite struct PauseRaceTests {
-    private static var raceCount: Int { ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1" ? 1000 : 100 }
+    private static var raceCount: Int { Repetitions.count(100, long: 1000) }
 
     /// What was acknowledged: a paused item's number is that of the pause. Taken out before a resume is sent.
     private final class Ledger: @unchecked Sendable {

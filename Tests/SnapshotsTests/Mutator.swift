@@ -15,7 +15,7 @@ struct Mutator: RandomNumberGenerator {
 
     /// How many mutations a test makes.
     static func count(_ count: Int) -> Int {
-        ProcessInfo.processInfo.environment["BELFRY_LONG"] == "1" ? 20 * count : count
+        Repetitions.count(count, long: 20 * count)
     }
 
     /// Changes a few bytes within a range of the file, in ways that parsers are known to fall over.
