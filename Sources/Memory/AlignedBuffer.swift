@@ -1,4 +1,5 @@
-/// A fixed number of elements, aligned for the widest vector registers, owned by one worker and freed with it.
+/// A fixed number of elements, aligned for the widest vector registers, with one owner and freed with it. Written by one thread, or
+/// read by many.
 public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
     /// The elements.
     public let elements: UnsafeMutableBufferPointer<Element>

@@ -158,6 +158,7 @@ struct DaemonService: Service {
         } catch {
             server.stop()
             life.end()
+            life.destroyGenerations()
             throw CommandFailure("\(error)")
         }
         readiness.set(true)
