@@ -137,7 +137,7 @@ import Testing
             $0.set("more", "1")
             try $0.seal()
         },
-        Damage("a file too short", .integrity, "golden.jsonl: has 1000 bytes, the manifest says 330159") {
+        Damage("a file too short", .integrity, "golden.jsonl: has 1000 bytes, the manifest says") {
             try $0.truncate("golden.jsonl", to: 1000)
         },
         Damage("a flipped bit in the first file", .integrity, "attributes.json: has sha256") {
