@@ -86,43 +86,7 @@ struct Eligible : faiss::IDSelector {
     }
 };
 
-// MARK: Our distances in FAISS's building
-
-// Distances between vectors of a graph's storage, by our kernels: Debian's FAISS has scalar ones.
-struct KernelDistances : faiss::FlatCodesDistanceComputer {
-    const float *vectors;
-    const float *query = nullptr;
-    size_t dimension;
-    const belfry_scorer *scorer;
-    float sign;  // FAISS wants squared distances, and our score is minus that
-
-    explicit KernelDistances(const faiss::IndexFlat &storage)
-        : FlatCodesDistanceComputer(storage.codes.data(), storage.code_size), vectors(storage.get_xb()),
-          dimension(static_cast<size_t>(storage.d)),
-          scorer(belfry_scorer_for(
-              storage.metric_type == faiss::METRIC_L2 ? BELFRY_SQUARED_L2 : BELFRY_INNER_PRODUCT,
-              belfry_best_instruction_set())),
-          sign(storage.metric_type == faiss::METRIC_L2 ? -1.0f : 1.0f) {}
-
-    void set_query(const float *x) override {
-        query = x;
-    }
-    float distance_to_code(const uint8_t *code) override {
-        return sign * scorer->one(query, reinterpret_cast<const float *>(code), dimension);
-    }
-    float symmetric_dis(idx_t i, idx_t j) override {
-        return sign * scorer->one(vectors + i * static_cast<idx_t>(dimension),
-            vectors + j * static_cast<idx_t>(dimension), dimension);
-    }
-};
-
-// The vectors of a graph; written like any IndexFlat.
-struct GraphStorage : faiss::IndexFlat {
-    using IndexFlat::IndexFlat;
-    faiss::FlatCodesDistanceComputer *get_FlatCodesDistanceComputer() const override {
-        return new KernelDistances(*this);
-    }
-};
+// MARK: Our scans in FAISS's building
 
 // The memory of one thread's scans of centroids.
 struct ScanMemory {
@@ -221,14 +185,9 @@ struct CodedCentroids : faiss::IndexFlat {
     }
 };
 
-// What the factory built, with our distances in the place of FAISS's.
+// What the factory built, with our scans in the place of FAISS's.
 void use_kernels(faiss::Index &index, int threads) {
-    if (auto graph = dynamic_cast<faiss::IndexHNSWFlat *>(&index)) {
-        auto storage = new GraphStorage(graph->d, graph->metric_type);
-        if (graph->own_fields) delete graph->storage;
-        graph->storage = storage;
-        graph->own_fields = true;
-    } else if (auto lists = dynamic_cast<faiss::IndexIVFFlat *>(&index)) {
+    if (auto lists = dynamic_cast<faiss::IndexIVFFlat *>(&index)) {
         auto centroids = new CodedCentroids(lists->d, lists->quantizer->metric_type);
         centroids->threads = threads;
         if (lists->own_fields) delete lists->quantizer;
@@ -237,6 +196,11 @@ void use_kernels(faiss::Index &index, int threads) {
         // Of FAISS's 256 vectors for each centroid, the first hundred do nearly all.
         lists->cp.max_points_per_centroid = 100;
     }
+}
+
+void check_shape(size_t count, size_t dimension) {
+    if (dimension < 1 || dimension > INT32_MAX) fail("dimension " + std::to_string(dimension) + " is impossible");
+    if (count > INT32_MAX) fail(std::to_string(count) + " rows are more than FAISS numbers");
 }
 
 // Restores the calling thread's setting: the threads of a build must not stay with a worker's searches.
@@ -350,8 +314,7 @@ int belfry_faiss_build(
     const char *factory, int metric, const float *vectors, size_t count, size_t dimension, int ef_construction,
     int threads, belfry_faiss_progress progress, void *context, belfry_faiss_index **index) {
     return guarded([&] {
-        if (dimension < 1 || dimension > INT32_MAX) fail("dimension " + std::to_string(dimension) + " is impossible");
-        if (count > INT32_MAX) fail(std::to_string(count) + " rows are more than FAISS numbers");
+        check_shape(count, dimension);
         ThreadsForNow for_now(std::max(threads, 1));
         auto result = std::make_unique<belfry_faiss_index>();
         result->owned.reset(
@@ -373,6 +336,34 @@ int belfry_faiss_build(
         }
         *index = result.release();
     });
+}
+
+int belfry_faiss_begin_graph(
+    int links, int metric, const float *vectors, size_t count, size_t dimension, int ef_construction,
+    belfry_faiss_index **index) {
+    return guarded([&] {
+        check_shape(count, dimension);
+        auto graph = std::make_unique<faiss::IndexHNSWFlat>(
+            static_cast<int>(dimension), links, static_cast<faiss::MetricType>(metric));
+        graph->storage->add(static_cast<faiss::Index::idx_t>(count), vectors);
+        graph->ntotal = graph->storage->ntotal;
+        faiss::HNSW &hnsw = graph->hnsw;
+        if (ef_construction > 0) hnsw.efConstruction = ef_construction;
+        hnsw.prepare_level_tab(count, false);
+        if (count > 0) {
+            auto highest = std::max_element(hnsw.levels.begin(), hnsw.levels.end());
+            hnsw.entry_point = static_cast<int32_t>(highest - hnsw.levels.begin());
+            hnsw.max_level = *highest - 1;
+        }
+        auto result = std::make_unique<belfry_faiss_index>();
+        result->owned = std::move(graph);
+        *index = result.release();
+    });
+}
+
+int32_t *belfry_faiss_links(belfry_faiss_index *index) {
+    auto graph = dynamic_cast<faiss::IndexHNSW *>(index->owned.get());
+    return graph ? graph->hnsw.neighbors.data() : nullptr;
 }
 
 void belfry_faiss_free(belfry_faiss_index *index) {

@@ -1,22 +1,31 @@
 import CFaiss
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// Why an index was not built.
 public enum IndexBuilderError: Error, CustomStringConvertible {
     /// k-means needs at least as many items as there are lists.
     case tooFewItems(count: Int, lists: Int)
     /// FAISS refused, or the file could not be written.
     case library(path: String, message: String)
+    /// The system gave no thread.
+    case thread(errno: Int32)
 
     /// One sentence.
     public var description: String {
         switch self {
         case .tooFewItems(let count, let lists): "\(count) items cannot be divided among \(lists) lists"
         case .library(let path, let message): "\(path): FAISS cannot build it: \(message)"
+        case .thread(let errno): "cannot start a thread: \(String(cString: strerror(errno)))"
         }
     }
 }
 
-/// Builds index files with FAISS.
+/// Builds index files as FAISS writes them: graphs with our walks, the rest with FAISS and our scans.
 ///
 ///     var builder = IndexBuilder(factory: .hnsw(links: 24))
 ///     builder.threads = 8
@@ -32,7 +41,7 @@ public struct IndexBuilder: Sendable {
     public var metric = Metric.innerProduct
     /// For graphs: how many candidates each item's links are chosen from. More builds slower and finds better.
     public var efConstruction = 120
-    /// How many threads FAISS builds with.
+    /// How many threads build.
     public var threads = 1
 
     /// Builds what `factory` says, by default with the inner product, efConstruction 120 and one thread.
@@ -57,6 +66,22 @@ public struct IndexBuilder: Sendable {
         if case .ivfFlat(let lists) = factory, items.count < lists {
             throw .tooFewItems(count: items.count, lists: lists)
         }
+        let built = try index(items, path, progress)
+        let repair = try repair(built, items, path)
+        guard belfry_faiss_write(built.handle, path) == 0 else {
+            throw .library(path: path, message: FaissIndex.message)
+        }
+        return repair
+    }
+
+    private func index(_ items: VectorFile, _ path: String, _ progress: (Int, Int) -> Void) throws(IndexBuilderError)
+        -> FaissIndex
+    {
+        if case .hnsw(let links) = factory {
+            let builder = try GraphBuilder(
+                items: items, metric: metric, links: links, efConstruction: efConstruction, threads: threads)
+            return try builder.build(step: max(items.count / 64, 16_384)) { progress($0, items.count) }
+        }
         let built = withoutActuallyEscaping(progress) { progress in
             var handle: OpaquePointer?
             // C hands this pointer back to the callback; both live until the call returns.
@@ -72,11 +97,7 @@ public struct IndexBuilder: Sendable {
             return code == 0 ? handle.map(FaissIndex.init(owning:)) : nil
         }
         guard let built else { throw .library(path: path, message: FaissIndex.message) }
-        let repair = try repair(built, items, path)
-        guard belfry_faiss_write(built.handle, path) == 0 else {
-            throw .library(path: path, message: FaissIndex.message)
-        }
-        return repair
+        return built
     }
 
     private func repair(_ built: FaissIndex, _ items: VectorFile, _ path: String) throws(IndexBuilderError)

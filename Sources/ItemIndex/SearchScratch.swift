@@ -12,26 +12,34 @@ public final class SearchScratch {
     private let dimension: Int
 
     /// Allocates for an index, for at first `capacity` as the largest of k, ef and nprobe; it grows when a search wants more.
-    public init(for index: ItemIndex, capacity: Int = 1024) {
-        count = index.count
-        listCount = index.listCount
-        let linkCapacity = max(index.maximumLinkCount, Int(BELFRY_SCAN_BLOCK))
+    public convenience init(for index: ItemIndex, capacity: Int = 1024) {
+        self.init(
+            count: index.count, dimension: index.dimension, linkCount: index.maximumLinkCount,
+            listCount: index.listCount,
+            capacity: capacity)
+    }
+
+    /// Allocates for searches among `count` vectors, with up to `linkCount` links a row on one level, or in `listCount` lists.
+    init(count: Int, dimension: Int, linkCount: Int, listCount: Int, capacity: Int) {
+        self.count = count
+        self.dimension = dimension
+        self.listCount = listCount
+        let linkCapacity = max(linkCount, Int(BELFRY_SCAN_BLOCK))
         state = belfry_search_scratch()
         // calloc and not malloc with a loop: large blocks come as zero pages that nobody has touched.
-        state.marks = SearchScratch.zeros(index.count)
-        state.frontier = SearchScratch.zeros(index.count + 1)
+        state.marks = SearchScratch.zeros(count)
+        state.frontier = SearchScratch.zeros(count + 1)
         state.links = SearchScratch.zeros(linkCapacity)
         state.link_scores = SearchScratch.zeros(linkCapacity)
         state.link_capacity = linkCapacity
-        state.probes = SearchScratch.zeros(index.listCount)
-        state.probe_scores = SearchScratch.zeros(index.listCount)
-        guard let weights = aligned_alloc(64, (index.dimension + 63) / 64 * 64) else {
-            fatalError("no memory for a query of \(index.dimension) components")
+        state.probes = SearchScratch.zeros(listCount)
+        state.probe_scores = SearchScratch.zeros(listCount)
+        guard let weights = aligned_alloc(64, (dimension + 63) / 64 * 64) else {
+            fatalError("no memory for a query of \(dimension) components")
         }
         state.weights = weights.assumingMemoryBound(to: Int8.self)
-        dimension = index.dimension
         state.is_complete = 1
-        reserve(min(capacity, index.count))
+        reserve(min(capacity, count))
     }
 
     deinit {

@@ -63,27 +63,45 @@ import Testing
                 == UnreachableRows(count: expected.count, first: Array(expected.prefix(4))))
     }
 
-    @Test(arguments: Sparse.allCases) func buildingReachesEveryRow(_ sparse: Sparse) throws {
-        let vectors = sparse.vectors()
-        let (_, folder) = try written(
-            "HNSW\(sparse.links)", sparse.metric, vectors, efConstruction: Int32(sparse.efConstruction))
-        let stock = try FaissFileBytes(path: folder.file("index.faiss"))
-        let lost = unreachable(stock)
+    enum Builder: CaseIterable {
+        case faiss, ours
 
+        func graph(_ sparse: Sparse, _ items: VectorFile) throws -> FaissIndex {
+            switch self {
+            case .faiss:
+                return try StockFaiss(
+                    "HNSW\(sparse.links)", sparse.metric, sparse.vectors(),
+                    efConstruction: Int32(sparse.efConstruction)
+                ).index
+            case .ours:
+                return try GraphBuilder(
+                    items: items, metric: sparse.metric, links: sparse.links, efConstruction: sparse.efConstruction,
+                    threads: 1
+                ).build(step: .max) { _ in }
+            }
+        }
+    }
+
+    @Test(arguments: Sparse.allCases, Builder.allCases)
+    func mendingReachesEveryRow(_ sparse: Sparse, _ builder: Builder) throws {
+        let folder = try TemporaryFolder()
+        let vectors = sparse.vectors()
         let items = try vectors.mapped(folder, "items.fbin")
-        var builder = IndexBuilder(factory: .hnsw(links: sparse.links))
-        builder.metric = sparse.metric
-        builder.efConstruction = sparse.efConstruction
-        let repair = try #require(try builder.build(items: items, to: folder.file("repaired.faiss")))
+        let graph = try builder.graph(sparse, items)
+        try write(graph, folder.file("index.faiss"))
+        let unmended = try FaissFileBytes(path: folder.file("index.faiss"))
+        let lost = unreachable(unmended)
+        let repair = try GraphMender.mend(graph, items: items, metric: sparse.metric, path: "")
         #expect(repair.unreachableCount == lost.count)
         #expect(repair.remainingCount == 0)
-        #expect(repair.addedLinkCount + repair.replacedLinkCount >= 1)
+        #expect(lost.isEmpty || repair.addedLinkCount + repair.replacedLinkCount >= 1)
 
-        let repaired = try FaissFileBytes(path: folder.file("repaired.faiss"))
-        #expect(unreachable(repaired).isEmpty)
-        #expect(repaired.bytes.count == stock.bytes.count)
-        #expect(repaired.integer("ef search", as: Int32.self) == stock.integer("ef search", as: Int32.self))
-        let index = try ItemIndex(path: folder.file("repaired.faiss"))
+        try write(graph, folder.file("mended.faiss"))
+        let mended = try FaissFileBytes(path: folder.file("mended.faiss"))
+        #expect(unreachable(mended).isEmpty)
+        #expect(mended.bytes.count == unmended.bytes.count)
+        #expect(mended.integer("ef search", as: Int32.self) == unmended.integer("ef search", as: Int32.self))
+        let index = try ItemIndex(path: folder.file("mended.faiss"))
         #expect(try index.unreachableRows(limit: 5).count == 0)
         let scratch = SearchScratch(for: index)
         let missed = try lost.filter { row in
@@ -94,25 +112,42 @@ import Testing
         }
         #expect(missed.isEmpty, "\(missed.count) of \(lost.count) are not found")
 
-        try builder.build(items: items, to: folder.file("again.faiss"))
-        #expect(try FaissFileBytes(path: folder.file("again.faiss")).bytes == repaired.bytes)
+        let again = try builder.graph(sparse, items)
+        _ = try GraphMender.mend(again, items: items, metric: sparse.metric, path: "")
+        try write(again, folder.file("again.faiss"))
+        #expect(try FaissFileBytes(path: folder.file("again.faiss")).bytes == mended.bytes)
+    }
+
+    @Test(arguments: Sparse.allCases) func buildingMends(_ sparse: Sparse) throws {
+        let folder = try TemporaryFolder()
+        let items = try sparse.vectors().mapped(folder, "items.fbin")
+        var builder = IndexBuilder(factory: .hnsw(links: sparse.links))
+        builder.metric = sparse.metric
+        builder.efConstruction = sparse.efConstruction
+        let repair = try #require(try builder.build(items: items, to: folder.file("index.faiss")))
+        #expect(repair.remainingCount == 0)
+        #expect(unreachable(try FaissFileBytes(path: folder.file("index.faiss"))).isEmpty)
     }
 
     @Test func aWholeGraphIsLeftAsItIs() throws {
         let vectors = Vectors.random(600, 8, seed: 20)
-        let (_, folder) = try written("HNSW16", .squaredL2, vectors, efConstruction: 80)
-        var builder = IndexBuilder(factory: .hnsw(links: 16))
-        builder.metric = .squaredL2
-        builder.efConstruction = 80
+        let folder = try TemporaryFolder()
         let items = try vectors.mapped(folder, "items.fbin")
-        let repair = try builder.build(items: items, to: folder.file("built.faiss"))
+        let stock = try StockFaiss("HNSW16", .squaredL2, vectors, efConstruction: 80)
+        try stock.write(to: folder.file("index.faiss"))
+        let repair = try GraphMender.mend(stock.index, items: items, metric: .squaredL2, path: "")
         #expect(
             repair
                 == GraphRepair(unreachableCount: 0, addedLinkCount: 0, replacedLinkCount: 0, remainingCount: 0))
+        try stock.write(to: folder.file("mended.faiss"))
         #expect(
-            try FaissFileBytes(path: folder.file("built.faiss")).bytes
+            try FaissFileBytes(path: folder.file("mended.faiss")).bytes
                 == FaissFileBytes(path: folder.file("index.faiss")).bytes)
         #expect(try IndexBuilder(factory: .flat).build(items: items, to: folder.file("flat.faiss")) == nil)
+    }
+
+    private func write(_ index: FaissIndex, _ path: String) throws {
+        guard belfry_faiss_write(index.handle, path) == 0 else { throw FaissFailure() }
     }
 
     /// Rows in one place, of which none is nearer than another.

@@ -46,7 +46,7 @@ int belfry_faiss_write(const belfry_faiss_index *index, const char *path);
 /// Called with the rows that are added so far and the rows there are; a result other than 0 stops the building.
 typedef int (*belfry_faiss_progress)(void *context, size_t done, size_t total);
 
-/// Trains and fills an index.
+/// Trains and fills an index; a graph as FAISS does it.
 /// - factory: FAISS's description, such as "HNSW24,Flat".
 /// - vectors: (count, dimension), row-major.
 /// - ef_construction: for graphs; 0 leaves FAISS's default.
@@ -55,6 +55,17 @@ typedef int (*belfry_faiss_progress)(void *context, size_t done, size_t total);
 int belfry_faiss_build(
     const char *factory, int metric, const float *vectors, size_t count, size_t dimension, int ef_construction,
     int threads, belfry_faiss_progress progress, void *context, belfry_faiss_index **index);
+
+/// Makes a graph that holds vectors and no links yet: levels are drawn by FAISS's generator, always the same for the same
+/// count, and the entry point is the first row of the highest level. The links are for the caller to set.
+/// - links: a row's on each level but the lowest, which has twice as many.
+/// - vectors, ef_construction: as for `belfry_faiss_build`.
+int belfry_faiss_begin_graph(
+    int links, int metric, const float *vectors, size_t count, size_t dimension, int ef_construction,
+    belfry_faiss_index **index);
+
+/// The `neighbours` of a graph, to be written while nobody else reads the index; NULL for other kinds.
+int32_t *belfry_faiss_links(belfry_faiss_index *index);
 
 /// Frees an index; NULL is allowed.
 void belfry_faiss_free(belfry_faiss_index *index);

@@ -4,6 +4,7 @@
 // instruction set and chosen when it is first called.
 
 #include "distances.h"
+#include "graph_build.h"
 #include "hash.h"
 #include "item_search.h"
 #include "layers.h"

@@ -1,0 +1,143 @@
+#pragma once
+
+// What the searches of graphs and of scans share: a private header.
+
+#include <math.h>
+#include <time.h>
+
+#include "hits.h"
+#include "item_search.h"
+
+#pragma clang fp contract(off)
+
+static inline int is_late(uint64_t deadline) {
+    if (deadline == 0) return 0;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec >= deadline;
+}
+
+// MARK: Candidates
+
+// What may be among the k best, by scores that are not exact. Appended to as a scan goes; from time to time the k-th best
+// score so far is looked for, and what falls short of it by more than `margin` is dropped.
+typedef struct candidates {
+    float *scores;
+    uint32_t *positions;
+    size_t count, capacity;
+    size_t k;
+    size_t limit;  // at this count they are looked through
+    float bound;   // at least k of them are known to reach it
+    float margin;  // how far below the bound one may lie and still be among the best
+    float reach_limit;  // less than that once there was no room for all of them
+    int overflowed;
+} candidates;
+
+// A scan appends at most this many at a time, and the vector stores behind them.
+enum { APPENDED_MAX = 256, STORE_SLACK = 16 };
+
+static inline candidates no_candidates(belfry_search_scratch *scratch, size_t k, float margin) {
+    size_t first = 2 * k < 512 ? 512 : 2 * k;
+    size_t room = scratch->candidate_capacity - APPENDED_MAX - STORE_SLACK;
+    return (candidates){
+        .scores = scratch->candidate_scores, .positions = scratch->candidate_positions, .capacity = room, .k = k,
+        .limit = first < room ? first : room, .bound = -INFINITY, .margin = margin, .reach_limit = INFINITY};
+}
+
+static inline void drop_below(candidates *c, float threshold) {
+    size_t kept = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        c->scores[kept] = c->scores[i];
+        c->positions[kept] = c->positions[i];
+        kept += !(c->scores[i] < threshold);
+    }
+    c->count = kept;
+}
+
+static inline void look_through(candidates *c) {
+    if (c->count >= c->k) {
+        float bound = score_of_rank(c->scores, c->count, c->k);
+        if (bound > c->bound) c->bound = bound;
+        drop_below(c, c->bound - (c->margin < c->reach_limit ? c->margin : c->reach_limit));
+    }
+    size_t most = c->capacity / 2 < c->k ? c->k : c->capacity / 2;
+    if (c->count > most) {
+        // More are within the margin than there is room for. An exact search starts again without codes; another
+        // keeps the better ones and narrows its margin.
+        c->overflowed = 1;
+        float least = score_of_rank(c->scores, c->count, most);
+        drop_below(c, least);
+        if (c->count > most + most / 4) c->count = most;
+        c->reach_limit = c->bound - least > 0 ? c->bound - least : 0;
+    }
+    size_t more = c->count < 256 ? 256 : c->count;
+    c->limit = c->count + more < c->capacity ? c->count + more : c->capacity;
+}
+
+static inline void append(candidates *c, float score, uint32_t position) {
+    c->scores[c->count] = score;
+    c->positions[c->count++] = position;
+}
+
+// Takes the rows that are not eligible out of what was appended since `before`.
+static inline void drop_ineligible(candidates *c, size_t before, const uint32_t *rows, const uint64_t *eligible) {
+    size_t kept = before;
+    for (size_t i = before; i < c->count; i++) {
+        uint32_t position = c->positions[i];
+        c->scores[kept] = c->scores[i];
+        c->positions[kept] = position;
+        kept += (size_t)is_eligible(eligible, rows ? rows[position] : position);
+    }
+    c->count = kept;
+}
+
+// Sorts what is collected and moves the best k to the result.
+static inline size_t emit(size_t collected_count, size_t k, belfry_search_scratch *scratch) {
+    sort_hits(scratch->collected, collected_count, scratch->spare);
+    size_t found = collected_count < k ? collected_count : k;
+    for (size_t i = 0; i < found; i++) {
+        scratch->rows[i] = row_of(scratch->collected[i]);
+        scratch->scores[i] = score_of(scratch->collected[i]);
+    }
+    return found;
+}
+
+// Scores the candidates by their vectors and moves the best k to the result, best first.
+static inline size_t finish(
+    candidates *c, const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k,
+    belfry_search_scratch *scratch) {
+    vectors->scorer->gathered(query, vectors->values, vectors->dimension, c->positions, c->count, c->scores);
+    scratch->rescored = c->count;
+    if (c->count > 2 * k + 64) drop_below(c, score_of_rank(c->scores, c->count, k));
+    hit_key *collected = scratch->collected;
+    size_t collected_count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        uint32_t position = c->positions[i];
+        hit_key hit = key_of(c->scores[i], rows ? rows[position] : position);
+        // More than there is room for only if more than that tie with the k-th.
+        if (c->count <= scratch->capacity) {
+            collected[collected_count++] = hit;
+        } else {
+            offer(collected, &collected_count, k, hit);
+        }
+    }
+    return emit(collected_count, k, scratch);
+}
+
+static inline float norm_of(const float *query, size_t dimension) {
+    double squares = 0;
+    for (size_t i = 0; i < dimension; i++) squares += (double)query[i] * query[i];
+    return (float)sqrt(squares);
+}
+
+// The factor of the inner product in a score, and what is the same for all items: the inner product itself, or
+// 2 q.x - |q|^2 (and - |x|^2, an item's bias).
+static inline float factor_of(int metric) {
+    return metric == BELFRY_SQUARED_L2 ? 2.0f : 1.0f;
+}
+
+static inline float constant_of(int metric, const float *query, size_t dimension) {
+    if (metric != BELFRY_SQUARED_L2) return 0;
+    float norm = norm_of(query, dimension);
+    return -norm * norm;
+}
