@@ -451,42 +451,6 @@ int belfry_faiss_get_graph(const belfry_faiss_index *index, belfry_faiss_graph *
     });
 }
 
-int belfry_faiss_get_lists(const belfry_faiss_index *index, belfry_faiss_lists *lists) {
-    return guarded([&] {
-        auto holder = lists_of(index);
-        if (!holder) fail("the index is no inverted file");
-        auto centroids = flat_of(holder->quantizer);
-        if (!centroids) fail("the inverted file's lists are not found by a flat index");
-        lists->list_count = holder->nlist;
-        lists->centroids = centroids->get_xb();
-        lists->centroid_metric = static_cast<int>(centroids->metric_type);
-        lists->nprobe = holder->nprobe;
-    });
-}
-
-int belfry_faiss_get_list(
-    const belfry_faiss_index *index, size_t list, size_t *size, const int64_t **rows, const float **vectors) {
-    return guarded([&] {
-        auto holder = lists_of(index);
-        if (!holder || !holder->invlists) fail("the index is no inverted file");
-        if (list >= holder->nlist) fail("list " + std::to_string(list) + " of " + std::to_string(holder->nlist));
-        *size = holder->invlists->list_size(list);
-        *rows = holder->invlists->get_ids(list);
-        *vectors = reinterpret_cast<const float *>(holder->invlists->get_codes(list));
-    });
-}
-
-int belfry_faiss_release_list(belfry_faiss_index *index, size_t list) {
-    return guarded([&] {
-        auto holder = lists_of(index);
-        auto arrays = holder ? dynamic_cast<faiss::ArrayInvertedLists *>(holder->invlists) : nullptr;
-        if (!arrays) fail("the index has no lists in memory");
-        if (list >= arrays->codes.size()) fail("list " + std::to_string(list) + " of " + std::to_string(arrays->nlist));
-        std::vector<uint8_t>().swap(arrays->codes[list]);
-        std::vector<faiss::Index::idx_t>().swap(arrays->ids[list]);
-    });
-}
-
 int belfry_faiss_set_link(belfry_faiss_index *index, size_t row, size_t slot, size_t target) {
     return guarded([&] {
         auto holder = dynamic_cast<faiss::IndexHNSW *>(index->owned.get());

@@ -41,33 +41,4 @@ final class FaissIndex: Sendable {
         }
         return graph
     }
-
-    /// The inverted file's coarse part, alive as long as the index.
-    func lists(path: String) throws(ItemIndexError) -> belfry_faiss_lists {
-        var lists = belfry_faiss_lists()
-        guard belfry_faiss_get_lists(handle, &lists) == 0 else {
-            throw .library(path: path, message: FaissIndex.message)
-        }
-        return lists
-    }
-
-    /// One inverted list: rows and their vectors, alive until it is released.
-    func list(_ number: Int, path: String) throws(ItemIndexError) -> (
-        rows: UnsafeBufferPointer<Int64>, vectors: UnsafePointer<Float>?
-    ) {
-        var size = 0
-        var rows: UnsafePointer<Int64>?
-        var vectors: UnsafePointer<Float>?
-        guard belfry_faiss_get_list(handle, number, &size, &rows, &vectors) == 0 else {
-            throw .library(path: path, message: FaissIndex.message)
-        }
-        return (UnsafeBufferPointer(start: rows, count: size), vectors)
-    }
-
-    /// Frees one inverted list's entries.
-    func releaseList(_ number: Int, path: String) throws(ItemIndexError) {
-        guard belfry_faiss_release_list(handle, number) == 0 else {
-            throw .library(path: path, message: FaissIndex.message)
-        }
-    }
 }

@@ -8,6 +8,20 @@ struct IndexFileSummary {
     let dimension: Int
     /// False for a graph whose storage was left out when it was written.
     let holdsVectors: Bool
+    /// Where an inverted file's parts stand; nil for other kinds.
+    var lists: InvertedFileLayout?
+}
+
+/// Where an inverted file's parts stand in its bytes, which need not be aligned.
+struct InvertedFileLayout {
+    /// The index's own nprobe.
+    let probeCount: Int
+    /// Where the centroids begin: (lists, dimension) float32, row-major.
+    let centroidsOffset: Int
+    /// How many entries each list has.
+    let sizes: [Int]
+    /// Where each list begins: (entries, dimension) float32, then as many int64 rows.
+    let offsets: [Int]
 }
 
 /// Walks through a FAISS file before FAISS does, because FAISS 1.7.3 trusts what it reads: it allocates what a damaged
@@ -19,17 +33,25 @@ enum IndexFileCheck {
 
     /// Checks a file of one of the supported kinds.
     static func check(path: String) throws(ItemIndexError) -> IndexFileSummary {
-        let file: MappedFile
-        do {
-            file = try MappedFile(path: path)
-        } catch {
-            throw .unreadable(error)
-        }
+        try check(open(path: path))
+    }
+
+    /// Checks a file of one of the supported kinds, which the caller goes on to read.
+    static func check(_ file: MappedFile) throws(ItemIndexError) -> IndexFileSummary {
         defer { withExtendedLifetime(file) {} }
         do {
             return try check(file.bytes)
         } catch {
-            throw .refused(path: path, error)
+            throw .refused(path: file.path, error)
+        }
+    }
+
+    /// Maps a file to be checked.
+    static func open(path: String) throws(ItemIndexError) -> MappedFile {
+        do {
+            return try MappedFile(path: path)
+        } catch {
+            throw .unreadable(error)
         }
     }
 
@@ -185,7 +207,7 @@ enum IndexFileCheck {
     private static func ivfFlat(_ reader: inout IndexFileReader) throws(IndexFileFault) -> IndexFileSummary {
         let header = try header(&reader, "the inverted file")
         let listCount = try reader.read("the number of lists", as: UInt64.self, in: 1...rowRange.upperBound)
-        try reader.read("nprobe", as: UInt64.self, in: 1...Int64.max)
+        let probeCount = try reader.read("nprobe", as: UInt64.self, in: 1...Int64.max)
 
         let quantizer = try fourcc(&reader, "the kind of the centroids' index")
         guard quantizer == "IxF2" || quantizer == "IxFI" || quantizer == "IxFl" else {
@@ -194,6 +216,7 @@ enum IndexFileCheck {
         _ = try flat(
             &reader, quantizer, "the centroids' index",
             like: Header(count: listCount, dimension: header.dimension, metric: header.metric))
+        let centroidsOffset = reader.offset - listCount * header.dimension * 4
 
         let map = try reader.read("the direct map's type", as: UInt8.self, in: 0...1)
         let mapCount = map == 0 ? 0 : Int64(header.count)
@@ -207,7 +230,11 @@ enum IndexFileCheck {
         let sizes = try listSizes(&reader, listCount: listCount, rowCount: header.count)
 
         var seen = [Bool](repeating: false, count: header.count)
-        for list in 0..<listCount where sizes[list] > 0 {
+        var offsets: [Int] = []
+        offsets.reserveCapacity(listCount)
+        for list in 0..<listCount {
+            offsets.append(reader.offset)
+            guard sizes[list] > 0 else { continue }
             _ = try reader.elements(
                 "the vectors of list \(list)", of: UInt32.self, count: sizes[list] * header.dimension)
             let rows = try reader.elements("the rows of list \(list)", of: Int64.self, count: sizes[list])
@@ -219,7 +246,9 @@ enum IndexFileCheck {
         }
         return IndexFileSummary(
             kind: .ivfFlat, metric: header.metric, count: header.count, dimension: header.dimension,
-            holdsVectors: true)
+            holdsVectors: true,
+            lists: InvertedFileLayout(
+                probeCount: probeCount, centroidsOffset: centroidsOffset, sizes: sizes, offsets: offsets))
     }
 
     /// Either all sizes ("full") or pairs of list and size ("sprs", if most lists are empty).

@@ -8,8 +8,8 @@ import Memory
 ///     let scratch = SearchScratch(for: index)  // one per worker
 ///     let hits = try index.search(query, k: 100, parameters: SearchParameters(ef: 200), scratch: scratch)
 ///
-/// FAISS reads the file into memory; the search is our own, over FAISS's arrays. A score is always computed by the same
-/// kernel, so `search` and `score` agree bit for bit however an item was found.
+/// FAISS reads graphs and flat files into memory, and the search is our own, over its arrays; inverted files we read ourselves. A
+/// score is always computed by the same kernel, so `search` and `score` agree bit for bit however an item was found.
 public final class ItemIndex: Sendable {
     /// Where the index was read from.
     public let path: String
@@ -28,8 +28,8 @@ public final class ItemIndex: Sendable {
     /// How much memory the index takes, vectors included, in bytes.
     public let byteCount: Int
 
-    // Keeps the arrays alive that the next ones point to.
-    private let faiss: FaissIndex
+    // Keeps the arrays alive that the next ones point to; nil for an inverted file.
+    private let faiss: FaissIndex?
     // Unsafe to share only if somebody wrote: all of these are FAISS's arrays or ours, set in `init` and read-only after.
     private let scorer: belfry_scorer
     // By row, or for an inverted file by position.
@@ -67,13 +67,16 @@ public final class ItemIndex: Sendable {
         path: String, externalVectors: UnsafePointer<Float>? = nil, instructionSet: InstructionSet = .best
     ) throws(ItemIndexError) {
         precondition(instructionSet.isAvailable, "this machine has no \(instructionSet.rawValue)")
-        let summary = try IndexFileCheck.check(path: path)
+        let file = try IndexFileCheck.open(path: path)
+        let summary = try IndexFileCheck.check(file)
         switch (summary.holdsVectors, externalVectors) {
         case (false, nil): throw .vectorsMissing(path: path)
         case (true, .some): throw .vectorsTwice(path: path)
         default: break
         }
-        let loaded = try FaissIndex(reading: path, holdsVectors: summary.holdsVectors)
+        func read() throws(ItemIndexError) -> FaissIndex {
+            try FaissIndex(reading: path, holdsVectors: summary.holdsVectors)
+        }
 
         self.path = path
         self.instructionSet = instructionSet
@@ -87,7 +90,7 @@ public final class ItemIndex: Sendable {
         let scorers = belfry_scorer_for(metricNumber, instructionSet.kernelNumber)
         let vectorByteCount = summary.count * summary.dimension * MemoryLayout<Float>.stride
         var largeArrays: [UnsafeRawBufferPointer] = []
-        func rows() throws(ItemIndexError) -> belfry_vectors {
+        func rows(_ loaded: FaissIndex) throws(ItemIndexError) -> belfry_vectors {
             let values = externalVectors ?? belfry_faiss_vectors(loaded.handle)
             if summary.count > 0 {
                 let first = belfry_first_not_finite(values, summary.count * summary.dimension)
@@ -106,7 +109,9 @@ public final class ItemIndex: Sendable {
         }
         switch summary.kind {
         case .flat:
-            vectors = try rows()
+            let loaded = try read()
+            faiss = loaded
+            vectors = try rows(loaded)
             graph = belfry_graph()
             let runs = CodedRuns(
                 vectors: vectors, sizes: CodedRuns.flatSizes(count: summary.count), instructionSet: instructionSet)
@@ -116,7 +121,9 @@ public final class ItemIndex: Sendable {
             defaults = SearchParameters()
             byteCount = vectorByteCount + runs.byteCount
         case .hnsw:
-            vectors = try rows()
+            let loaded = try read()
+            faiss = loaded
+            vectors = try rows(loaded)
             let arrays = try loaded.graph(path: path)
             graph = belfry_graph(
                 neighbours: arrays.neighbours, offsets: arrays.offsets, level_ends: arrays.level_ends,
@@ -141,16 +148,19 @@ public final class ItemIndex: Sendable {
             byteCount = vectorByteCount + (codes?.byteCount ?? 0) + arrays.neighbour_count * 4 + summary.count * 12
         case .ivfFlat:
             graph = belfry_graph()
-            let inverted = try InvertedLists(loaded, path: path, summary: summary, instructionSet: instructionSet)
+            guard let layout = summary.lists else { preconditionFailure("an inverted file has lists") }
+            faiss = nil
+            let inverted = try file.withBytes { bytes throws(ItemIndexError) in
+                try InvertedLists(bytes, layout, path: path, summary: summary, instructionSet: instructionSet)
+            }
             structure = .lists(inverted.runs.kernel, positions: UnsafePointer(inverted.positions.base))
             structureOwner = inverted
             vectors = inverted.runs.kernel.pointee.vectors
             maximumLinkCount = 0
-            defaults = SearchParameters(nprobe: max(inverted.nprobe, 1))
+            defaults = SearchParameters(nprobe: layout.probeCount)
             byteCount = vectorByteCount + inverted.runs.byteCount
         }
         self.largeArrays = largeArrays
-        faiss = loaded
     }
 
     deinit {

@@ -13,11 +13,9 @@ struct MemoryNeed {
         let codes = manifest.itemCount * ((manifest.dimension + 63) / 64 * 64 + 24)
         let tables = 16 * (manifest.itemCount + (manifest.users?.count ?? 0))
         let buffers = (workerCount + 1) * (manifest.itemCount * 3 + (4 << 20))
-        // Reading an index takes its largest array twice where FAISS's own is copied into ours.
-        let copies = manifest.index.kind == .ivfFlat ? size("index.faiss") / 2 : 0
         // Mapped files are read by requests, so they have to fit, too.
         let mapped = size("items.safetensors") + size("users.safetensors") + size("user_tower.safetensors")
-        byteCount = size("index.faiss") + codes + tables + buffers + copies + mapped
+        byteCount = size("index.faiss") + codes + tables + buffers + mapped
     }
 
     /// Bytes that can be had without swapping: of the machine, or of the control group if that has less left.

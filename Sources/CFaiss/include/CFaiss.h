@@ -114,24 +114,6 @@ typedef struct belfry_faiss_graph {
 /// Gives a graph's arrays; fails for other kinds.
 int belfry_faiss_get_graph(const belfry_faiss_index *index, belfry_faiss_graph *graph);
 
-/// The coarse part of an inverted file, owned by the index.
-typedef struct belfry_faiss_lists {
-    size_t list_count;
-    const float *centroids;  // (list_count, dimension), row-major
-    int centroid_metric;     // by which the lists nearest a query are chosen
-    size_t nprobe;           // the index's own
-} belfry_faiss_lists;
-
-/// Gives an inverted file's coarse part; fails for other kinds.
-int belfry_faiss_get_lists(const belfry_faiss_index *index, belfry_faiss_lists *lists);
-
-/// Gives one inverted list: how many entries, their rows (size) and their vectors (size, dimension).
-int belfry_faiss_get_list(
-    const belfry_faiss_index *index, size_t list, size_t *size, const int64_t **rows, const float **vectors);
-
-/// Frees one inverted list's entries, of which the caller has made a copy. The index cannot be searched by FAISS any more.
-int belfry_faiss_release_list(belfry_faiss_index *index, size_t list);
-
 /// Makes `target` the link in one of a row's slots on level 0 of a graph. `slot` counts from 0 and is that of a link there is,
 /// or the first free one. Nobody else may read the index meanwhile.
 int belfry_faiss_set_link(belfry_faiss_index *index, size_t row, size_t slot, size_t target);
