@@ -203,7 +203,7 @@ build-sanitize: libraries
 sanitize-threads: libraries fixtures
 	TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan-suppressions.txt \
 	  swift test --sanitize=thread --scratch-path .build/sanitize-threads --no-parallel --disable-xctest \
-	  --filter 'GenerationTests|HTTPServerTests|SwappableTests|PauseRaceTests|SnapshotLifeStressTests|AdminHandlerTests'
+	  --filter 'GenerationTests|HTTPServerTests|SwappableTests|PauseRaceTests|SnapshotLifeStressTests|AdminHandlerTests|GraphBuilderTests'
 
 ## make lint         formatting, and the direction of imports
 lint: libraries
