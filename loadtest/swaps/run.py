@@ -234,6 +234,11 @@ def summarise(options: argparse.Namespace, report: Dict[str, Any], saturation: f
             "saturation": saturation, "share": options.share, **{key: report.get(key) for key in keys}, "swaps": swaps}
 
 
+def amount(value: Optional[float], unit: Optional[str]) -> str:
+    """A threshold's number, shares in percent as the threshold has them."""
+    return figure(value) if value is None or unit != "fraction" else f"{value:.3%}"
+
+
 def markdown(summary: Dict[str, Any]) -> str:
     swaps, windows, stamp = summary["swaps"], summary["windows"] or {}, summary["machine"]
     stolen = stamp.get("stolen")
@@ -246,7 +251,12 @@ def markdown(summary: Dict[str, Any]) -> str:
              + (f" ({'; '.join(summary['invalid'])})" if summary["invalid"] else "") + ".", "",
              "| threshold | observed | limit | |", "|---|--:|--:|---|"]
     for each in summary["thresholds"]:
-        lines.append(f"| `{each['expression']}` | {figure(each.get('observed'))} | {figure(each.get('limit'))} | {each['verdict']} |")
+        observed, limit = (amount(each.get(name), each.get("unit")) for name in ("observed", "limit"))
+        lines.append(f"| `{each['expression']}` | {observed} | {limit} | {each['verdict']} |")
+    failed = summary.get("errors") or {}
+    if failed.get("total"):
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in failed["by_kind"].items())
+        lines += ["", f"{failed['total']:,} requests failed ({failed['share']:.2%}): {kinds}."]
     lines += ["", "| step, ms | median | longest | CPU, median | CPU, longest |", "|---|--:|--:|--:|--:|"]
     rows = [("publish (another process)", swaps.get("publish_ms"), swaps.get("publish_cpu_ms"))]
     rows += [(step, (swaps.get("steps_ms") or {}).get(step), (swaps.get("steps_cpu_ms") or {}).get(step))

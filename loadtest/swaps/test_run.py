@@ -44,6 +44,15 @@ def test_what_was_not_measured_is_left_out():
     assert "5.1% of the cores' time taken by the hypervisor" in run.markdown(summary(machine=stolen))
 
 
+def test_failed_requests_are_told_in_percent_and_by_kind():
+    failed = {"total": 1234, "share": 0.0509, "by_kind": {"timeout": 1234}}
+    threshold = {"expression": "errors<=0%", "observed": 0.0509, "limit": 0, "unit": "fraction", "verdict": "fails"}
+    text = run.markdown(summary(errors=failed, thresholds=[threshold]))
+    assert "| `errors<=0%` | 5.090% | 0.000% | fails |" in text
+    assert "1,234 requests failed (5.09%): 1,234 timeout." in text
+    assert "requests failed" not in run.markdown(summary())
+
+
 def test_each_scenario_has_the_thresholds_that_its_question_needs():
     for scenario in run.SCENARIOS:
         found = run.thresholds(scenario)
