@@ -130,7 +130,9 @@ extension LoadTest {
             if let confirmation { attempt[confirmation] = result }
             latest = result
             let isBroken = result.isCut && early.decision == .broken
-            let probe = try self.probe(result, rate: rate, isBroken: isBroken, isConfirmation: confirmation != nil)
+            let probe = try self.probe(
+                result, rate: rate, isBroken: isBroken, isHopeless: early.isHopeless,
+                isConfirmation: confirmation != nil)
             if attempt.count == FindMax.confirmationCount, probe.verdict == .holds {
                 confirmed = attempt.sorted { $0.key < $1.key }.map(\.value)
             }
@@ -150,9 +152,12 @@ extension LoadTest {
     }
 
     /// Judges one probe.
-    private func probe(_ result: RunResult, rate: Double, isBroken: Bool, isConfirmation: Bool) throws(LoadTestError)
-        -> FindMaxReport.Probe
-    {
+    ///
+    /// - isBroken: it was ended because too many requests were late or failed.
+    /// - isHopeless: most were, which no pause of the machine explains.
+    private func probe(
+        _ result: RunResult, rate: Double, isBroken: Bool, isHopeless: Bool, isConfirmation: Bool
+    ) throws(LoadTestError) -> FindMaxReport.Probe {
         // Answers are checked where the search ends; they do not depend on the rate.
         let validation = isConfirmation ? validate([result], requests: requests) : nil
         let recall = isConfirmation ? measureRecall([result], requests: requests) : nil
@@ -171,15 +176,19 @@ extension LoadTest {
                         + "\(unmeasured.reason ?? ""); a longer --probe-duration or a higher --rate to start from helps"
                 )
             }
-            if !reasons.isEmpty { verdict = .fails }
+            if !reasons.isEmpty {
+                let stolen = result.stolen?.all ?? 0
+                let isDisturbed = !isHopeless && stolen > FindMax.disturbedShare
+                verdict = isDisturbed ? .disturbed : .fails
+                if isDisturbed { reasons.append("the hypervisor took \(percent(stolen)) of the cores' time") }
+            }
         }
         return FindMaxReport.Probe(
             rate: rate, achievedRate: measurements.successesPerSecond,
             seconds: Double(result.end - min(result.end, result.warmupEnd)) / 1e9, requests: result.counted.count,
             p99Micros: LatencySummary.percentile(99, of: result.latency), errorShare: measurements.errorShare,
-            sendLagP99Micros: LatencySummary.percentile(99, of: result.sendLag), verdict: verdict,
-            isEarly: result.isCut,
-            reasons: reasons)
+            sendLagP99Micros: LatencySummary.percentile(99, of: result.sendLag), stolenShare: result.stolen?.all,
+            verdict: verdict, isEarly: result.isCut, reasons: reasons)
     }
 }
 

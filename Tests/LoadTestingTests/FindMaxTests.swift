@@ -58,6 +58,24 @@ import Testing
         #expect(!report.ended.contains("generator"))
     }
 
+    @Test func aFailureUnderAThievingHypervisorIsRepeated() throws {
+        // The first four failures at a rate that the server can do come while the cores are away.
+        var stolen: [Double: Int] = [:]
+        let report = try FindMax { rate, _ in
+            guard rate <= 1000, rate > 700 else { return self.probe(rate, rate <= 1000 ? .holds : .fails) }
+            stolen[rate, default: 0] += 1
+            return self.probe(rate, stolen[rate]! <= 4 ? .disturbed : .holds)
+        }.search(from: 100)
+        let rate = try #require(report.rate)
+        #expect(rate <= 1000 && rate * 1.02 > 1000)
+        // One that is disturbed each time counts as failed, and the report shows why.
+        let never = try FindMax { rate, _ in self.probe(rate, rate <= 700 ? .holds : .disturbed) }.search(from: 100)
+        let lower = try #require(never.rate)
+        #expect(lower <= 700 && lower * 1.02 > 700)
+        #expect(never.confirmations.last?.verdict == .disturbed)
+        #expect(never.probes.filter { $0.rate == 800 }.count == FindMax.disturbedRepetitionCountMax + 1)
+    }
+
     @Test func nothingIsConfirmedThatNeverHolds() throws {
         let never = try FindMax { rate, _ in self.probe(rate, .fails) }.search(from: 100)
         #expect(never.rate == nil && never.confirmations.isEmpty && !never.ended.isEmpty)

@@ -40,7 +40,7 @@ struct EarlyEnd: Disturbance {
     }
 
     /// Whether most requests are late or fail: a queue that only grows, and no hiccup of the machine.
-    private var isHopeless: Bool { progress.over + progress.countedErrors > progress.counted / 2 }
+    var isHopeless: Bool { progress.over + progress.countedErrors > progress.counted / 2 }
 
     /// What the counts so far say.
     var decision: EarlyStopping.Decision {

@@ -179,12 +179,13 @@ extension Report {
 
     private var findMaxTable: [String] {
         guard let findMax else { return [] }
-        var lines = [cells("probe", ["rate", "achieved", "p99", "errors", "send lag", "seconds"]) + "  verdict"]
+        let titles = ["rate", "achieved", "p99", "errors", "send lag", "stolen", "seconds"]
+        var lines = [cells("probe", titles) + "  verdict"]
         let named = findMax.probes.map { ("", $0) } + findMax.confirmations.map { ("confirmation", $0) }
         for (name, probe) in named {
             let values = [
                 fixed(probe.rate, 0), fixed(probe.achievedRate, 0), micros(probe.p99Micros), percent(probe.errorShare),
-                micros(probe.sendLagP99Micros), fixed(probe.seconds, 1),
+                micros(probe.sendLagP99Micros), probe.stolenShare.map(percent) ?? "-", fixed(probe.seconds, 1),
             ]
             let reasons = probe.reasons.isEmpty ? "" : ": \(probe.reasons.joined(separator: "; "))"
             lines.append(cells(name, values) + "  \(probe.verdict.rawValue)\(probe.isEarly ? " early" : "")\(reasons)")
