@@ -27,7 +27,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: build-sanitize build-allocations test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: build-sanitize build-optimised test-optimised test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -143,32 +143,38 @@ test-stacks: stacks
 	$(STACKS_PYTHON) -m pytest -q loadtest/stacks loadtest/tail
 
 ## make test         every test, within 30 minutes on two cores
-# The other builds happen on processor time that the first tests leave.
-test: lint fixtures readers
-	swift build --build-tests $(IMPORT_CHECK)
-	@chrt --idle 0 $(MAKE) --no-print-directory build-sanitize build-allocations >.build/beside.log 2>&1 & beside=$$!; \
+# Every test runs in an optimised build, as it is shipped, and in one with sanitizers. That one is built, and the Python tests run, on
+# processor time that the first tests leave.
+test: lint readers fixtures build-optimised
+	@chrt --idle 0 $(MAKE) --no-print-directory -k build-sanitize test-models test-benchmarks >.build/beside.log 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2>/dev/null' EXIT; \
-	$(MAKE) --no-print-directory test-swift || exit 1; \
-	echo "waiting for the other builds"; wait $$beside || { cat .build/beside.log; exit 1; }
-	$(MAKE) --no-print-directory test-models test-benchmarks test-systemd sanitize test-allocations
+	$(MAKE) --no-print-directory test-optimised || exit 1; \
+	echo "waiting for the other build and the Python tests"; wait $$beside; status=$$?; \
+	grep -vE '^\[[0-9]+/[0-9]+\]' .build/beside.log; exit $$status
+	$(MAKE) --no-print-directory test-systemd sanitize
 
 ## make test-long    the random tests with 20 to 50 times the count
 test-long: libraries fixtures
 	BELFRY_LONG=1 $(SWIFT_TEST) --filter 'Mutation|Mutated|Fuzz|Random'
 
-## make test-swift   the daemon's tests
+## make test-swift   the daemon's tests, in a debug build
 test-swift: libraries fixtures readers
 	swift build --build-tests $(IMPORT_CHECK)
 	Tests/in-two.sh .build/debug/belfryPackageTests.xctest
 
-## make test-allocations  the count of heap allocations per request, which only an optimised build can show
+# The optimised code, but for the tests' own; only so the count of heap allocations per request can be shown.
 OPTIMISED := -c release -Xswiftc -enable-testing --scratch-path .build/optimised
-test-allocations: build-allocations
-	BELFRY_TESTS=$(COUNTING_TESTS) swift test $(OPTIMISED) --skip-build --filter "AllocationTests|ReferenceCountTests"
+build-optimised: libraries
+	swift build $(OPTIMISED) --build-tests $(IMPORT_CHECK)
 
-COUNTING_TESTS := MetricsTests,RetrievalAPITests
-build-allocations: libraries fixtures
-	BELFRY_TESTS=$(COUNTING_TESTS) swift build $(OPTIMISED) --build-tests
+## make test-optimised  the daemon's tests, in an optimised build
+test-optimised: build-optimised fixtures readers
+	Tests/in-two.sh .build/optimised/release/belfryPackageTests.xctest
+
+## make test-allocations  the count of heap allocations per request, and of references to what workers share
+test-allocations: build-optimised fixtures
+	.build/optimised/release/belfryPackageTests.xctest --testing-library swift-testing --no-parallel \
+	  --filter "AllocationTests|ReferenceCountTests"
 
 ## make test-models  the trainer's tests
 test-models: training
@@ -180,11 +186,10 @@ test-benchmarks: training
 	$(PYTHON) -m pytest -q loadtest/stacks loadtest/tail loadtest/swaps
 
 ## make test-systemd the unit file: its exposure, whether it is clean, and the daemon under its system call rules
-test-systemd: libraries
+test-systemd: build-optimised
 	@dpkg -s $(UNITS) >/dev/null 2>&1 || \
 	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(UNITS); }
-	swift build $(IMPORT_CHECK) --product belfry
-	systemd/check.sh .build/debug/belfry
+	systemd/check.sh .build/optimised/release/belfry
 
 ## make sanitize     the daemon's tests under the address sanitizer, with undefined behaviour in C and C++ trapped
 # Swift has no undefined-behaviour sanitizer. A trap needs no runtime: the process dies with SIGILL where it happens.
@@ -196,8 +201,10 @@ sanitize: build-sanitize fixtures readers
 	BELFRY_SHORT=1 LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
 	  Tests/in-two.sh .build/sanitize/debug/belfryPackageTests.xctest --skip '$(REPEATED_ARITHMETIC)'
 
+# C is optimised a little, as the documentation of the address sanitizer advises: walks and scans of vectors are most of the time there.
 build-sanitize: libraries
-	swift build --build-tests --sanitize=address $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) --scratch-path .build/sanitize
+	swift build --build-tests $(IMPORT_CHECK) --sanitize=address $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) -Xcc -O1 \
+	  --scratch-path .build/sanitize
 
 ## make sanitize-threads  the tests that run threads against each other, under the thread sanitizer; not part of make test
 sanitize-threads: libraries fixtures
@@ -205,10 +212,9 @@ sanitize-threads: libraries fixtures
 	  swift test --sanitize=thread --scratch-path .build/sanitize-threads --no-parallel --disable-xctest \
 	  --filter 'GenerationTests|HTTPServerTests|SwappableTests|PauseRaceTests|SnapshotLifeStressTests|AdminHandlerTests|GraphBuilderTests'
 
-## make lint         formatting, and the direction of imports
-lint: libraries
+## make lint         formatting; the direction of imports is looked at wherever tests are built
+lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
-	swift build $(IMPORT_CHECK)
 
 ## make format       format the Swift sources in place
 format:

@@ -16,8 +16,11 @@ func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: swift)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: swift)
+/// A target of tests. Optimising tests costs more than it gains, in a build that optimises what they test, unless they count what
+/// their own code must not do (allocations).
+func tests(_ name: String, _ dependencies: [Target.Dependency], isOptimised: Bool = false) -> Target {
+    let settings: [SwiftSetting] = isOptimised ? [] : [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+    return .testTarget(name: name, dependencies: dependencies, swiftSettings: swift + settings)
 }
 
 let package = Package(
@@ -170,7 +173,7 @@ let package = Package(
         tests("JSONTests", ["CJSON", "CToChars", "JSON", "Memory", "TestSupport"]),
         tests("SafetensorsTests", ["Safetensors", "TestSupport"]),
         tests("DaemonStateTests", ["CDisk", "DaemonState", "TestSupport"]),
-        tests("MetricsTests", ["CAllocationCount", "Metrics", "TestSupport"]),
+        tests("MetricsTests", ["CAllocationCount", "Metrics", "TestSupport"], isOptimised: true),
         tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
@@ -185,7 +188,7 @@ let package = Package(
             [
                 "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI",
                 "Snapshots", "TestSupport", "Towers",
-            ]),
+            ], isOptimised: true),
         tests(
             "SnapshotLifeTests",
             [
@@ -208,18 +211,3 @@ let package = Package(
     ],
     cxxLanguageStandard: .cxx17
 )
-
-// `make test-allocations` needs the tests of two targets in an optimised build, which is dear: BELFRY_TESTS names them, and
-// nothing is built but what they use.
-if let names = Context.environment["BELFRY_TESTS"]?.split(separator: ",") {
-    var wanted: Set<String> = []
-    func want(_ name: String) {
-        guard let target = package.targets.first(where: { $0.name == name }), wanted.insert(name).inserted else {
-            return
-        }
-        for case .byNameItem(let dependency, _) in target.dependencies { want(dependency) }
-    }
-    for name in names { want(String(name)) }
-    package.targets.removeAll { !wanted.contains($0.name) }
-    package.products = []
-}
