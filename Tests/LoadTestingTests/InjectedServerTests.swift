@@ -20,7 +20,7 @@ import Testing
         }
 
         func exchange(_ request: String) throws -> Daemon.Reply? {
-            let current = try connection ?? Connection(port: server.port, timeout: 5)
+            let current = try connection ?? Connection(port: server.port, timeout: 30)
             connection = current
             current.write(Data(request.utf8))
             do {
@@ -364,7 +364,7 @@ import Testing
     @Test func aRingKeepsTheLastExchanges() throws {
         let server = try InjectedServer(ringCapacity: 4)
         server.start()
-        let connection = try Connection(port: server.port, timeout: 5)
+        let connection = try Connection(port: server.port, timeout: 30)
         for _ in 0..<10 {
             connection.write(Data("GET / HTTP/1.1\r\n\r\n".utf8))
             #expect(try connection.readReply().status == 200)

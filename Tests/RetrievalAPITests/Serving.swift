@@ -59,7 +59,7 @@ final class Serving {
 
     /// Sends the same request several times on one connection; the replies' statuses.
     func post(_ path: String, _ body: String, times: Int) throws -> [Int] {
-        let connection = try Connection(port: UInt16(server.boundAddress!.port!), timeout: 10)
+        let connection = try Connection(port: UInt16(server.boundAddress!.port!), timeout: 60)
         let message = Data(
             "POST \(path) HTTP/1.1\r\nHost: belfry\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)".utf8)
         return try (0..<times).map { _ in
@@ -70,7 +70,7 @@ final class Serving {
 
     /// Opens a connection.
     func connect() throws -> Connection {
-        try Connection(port: UInt16(server.boundAddress!.port!), timeout: 10)
+        try Connection(port: UInt16(server.boundAddress!.port!), timeout: 60)
     }
 
     /// Sends a request and holds path, method, status and the reply's shape to openapi.json.
@@ -80,7 +80,7 @@ final class Serving {
         var head = "\(method) \(path) HTTP/1.1\r\nHost: belfry\r\n"
         for (name, value) in headers { head += "\(name): \(value)\r\n" }
         if let body { head += "Content-Length: \(body.utf8.count)\r\n" }
-        let connection = try Connection(port: UInt16(server.boundAddress!.port!), timeout: 10)
+        let connection = try Connection(port: UInt16(server.boundAddress!.port!), timeout: 60)
         connection.write(Data((head + "\r\n" + (body ?? "")).utf8))
         let reply = try connection.readReply()
         let mediaType = reply.headers["content-type"] ?? ""

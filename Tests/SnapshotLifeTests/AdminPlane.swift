@@ -40,7 +40,7 @@ final class AdminPlane: @unchecked Sendable {
         server.stop()
     }
 
-    func connect(timeout: Int = 30) throws -> Connection {
+    func connect(timeout: Int = 60) throws -> Connection {
         try Connection(port: port, timeout: timeout)
     }
 

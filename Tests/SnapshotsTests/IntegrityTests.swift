@@ -61,7 +61,7 @@ extension SnapshotCopy {
     }
 }
 
-/// Runs a check on another thread and fails if it has not ended after ten seconds, as one that waits for a pipe's
+/// Runs a check on another thread and fails if it has not ended after a minute, as one that waits for a pipe's
 /// writer; then the pipe is opened, so that the thread ends.
 func expectEnd(reading pipe: String, _ body: @escaping @Sendable () -> Void) throws {
     let ended = DispatchSemaphore(value: 0)
@@ -71,9 +71,9 @@ func expectEnd(reading pipe: String, _ body: @escaping @Sendable () -> Void) thr
     }
     thread.stackSize = 8 << 20
     thread.start()
-    guard ended.wait(timeout: .now() + 10) == .timedOut else { return }
+    guard ended.wait(timeout: .now() + 60) == .timedOut else { return }
     Issue.record("waits for a writer of \(pipe)")
     let descriptor = open(pipe, O_WRONLY | O_NONBLOCK)
     if descriptor >= 0 { close(descriptor) }
-    _ = ended.wait(timeout: .now() + 10)
+    _ = ended.wait(timeout: .now() + 60)
 }

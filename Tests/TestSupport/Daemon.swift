@@ -53,14 +53,14 @@ public final class Daemon {
     /// - waits: whether to wait until it listens; else `waitUntilListening` does.
     public init(
         snapshot: String, arguments: [String] = [], environment added: [String: String] = [:], wrapper: [String] = [],
-        waits: Bool = true, timeout: TimeInterval = 60
+        waits: Bool = true, timeout: TimeInterval = 180
     ) throws {
         let command =
             wrapper + [
                 Daemon.binary.path, "serve", "--snapshots", snapshot, "--listen", "127.0.0.1:0", "--admin",
                 "127.0.0.1:0", "--workers", "2",
                 // A machine that runs tests is busy.
-                "--load-priority", "normal",
+                "--load-priority", "normal", "--warmup-seconds", "0.2",
             ] + arguments
         process.executableURL = URL(fileURLWithPath: command[0])
         process.arguments = Array(command.dropFirst())
@@ -76,7 +76,7 @@ public final class Daemon {
     }
 
     /// Waits until it listens, and notes where.
-    public func waitUntilListening(timeout: TimeInterval = 60) throws {
+    public func waitUntilListening(timeout: TimeInterval = 180) throws {
         let deadline = Date().addingTimeInterval(timeout)
         while port == 0 {
             if let match = log.contents.firstMatch(
@@ -179,14 +179,14 @@ public final class Daemon {
     }
 
     /// Sends bytes as they are on a connection of its own, and reads a reply to its end.
-    public func sendRaw(_ bytes: Data, timeout: Int = 30) throws -> Reply {
+    public func sendRaw(_ bytes: Data, timeout: Int = 60) throws -> Reply {
         let connection = try Connection(port: port, timeout: timeout)
         connection.write(bytes)
         return try connection.readReply()
     }
 
     /// Opens a connection to the daemon.
-    public func connect(timeout: Int = 30) throws -> Connection {
+    public func connect(timeout: Int = 60) throws -> Connection {
         try Connection(port: port, timeout: timeout)
     }
 }

@@ -36,7 +36,7 @@ public final class TestThreads: Sendable {
 }
 
 /// Waits until a condition holds; false if it does not within so many seconds.
-public func eventually(withinSeconds seconds: Double = 30, _ condition: () throws -> Bool) rethrows -> Bool {
+public func eventually(withinSeconds seconds: Double = 120, _ condition: () throws -> Bool) rethrows -> Bool {
     let deadline = Date().addingTimeInterval(seconds)
     while true {
         if try condition() { return true }
