@@ -24,5 +24,5 @@ timeless=$?
 cat "$outputs/timeless"
 echo "exit status: $timed of the tests that depend on the clock, $timeless of the others"
 sed 's/\x1b\[[0-9;]*m//g' "$outputs/timed" "$outputs/timeless" |
-  grep -E '^✘|: Fatal error: |ERROR: [A-Z]|SUMMARY: [A-Z]|^    #[0-4] ' | head -60
+  grep -E '^✘|: Fatal error: |ERROR: [A-Z]|SUMMARY: [A-Z]|^    #[0-4] ' | cut -c 1-1000 | head -60
 [ "$timed" = 0 ] && [ "$timeless" = 0 ]

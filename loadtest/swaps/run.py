@@ -198,10 +198,8 @@ def run_scenario(options: argparse.Namespace, daemon: Daemon, data: pathlib.Path
         arguments += ["--swap-publish", str(data / source), "--swap-expect", str(data / f"{source}.expected.jsonl")]
     if options.swaps is not None:
         arguments += ["--swaps", str(options.swaps)]
-        # The scenario's thresholds with another number of swaps.
-        for threshold in thresholds(options.scenario):
-            name, _, _ = threshold.partition(">=")
-            arguments += ["--threshold", f"swaps>={options.swaps}" if name == "swaps" else threshold]
+        for threshold in changed(thresholds(options.scenario), options.swaps, options.memory):
+            arguments += ["--threshold", threshold]
     for name in ("every", "settle"):
         if getattr(options, name) is not None:
             arguments += [f"--swap-{name}", getattr(options, name)]
@@ -221,6 +219,12 @@ def thresholds(scenario: str) -> List[str]:
     """The list at the end of a scenario, which is plain enough to be read without a YAML reader."""
     lines = (ROOT / "loadtest" / "scenarios" / f"{scenario}.yaml").read_text().splitlines()
     return [line.strip()[2:] for line in lines[lines.index("threshold:") + 1:] if line.strip().startswith("- ")]
+
+
+def changed(scenario: List[str], swaps: int, memory: Optional[str]) -> List[str]:
+    """A scenario's thresholds with another number of swaps and, if one is given, another threshold on memory."""
+    own = [f"swaps>={swaps}" if each.startswith("swaps>=") else each for each in scenario]
+    return [memory if memory is not None and each.startswith("memory[") else each for each in own]
 
 
 # The summary.
@@ -297,6 +301,7 @@ def main() -> int:
     parser.add_argument("scenario", choices=sorted(SCENARIOS))
     parser.add_argument("--items", type=int, help="of each model; by default what the scenario is about")
     parser.add_argument("--swaps", type=int, help="instead of the scenario's")
+    parser.add_argument("--memory", help="a threshold on memory, with --swaps, instead of the scenario's")
     parser.add_argument("--every", help="from one swap to the next at the least, instead of the scenario's")
     parser.add_argument("--settle", help="from a swap's end to its quiet window at the least, instead of the scenario's")
     parser.add_argument("--warmup", help="instead of the scenario's")

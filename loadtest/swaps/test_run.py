@@ -53,6 +53,14 @@ def test_failed_requests_are_told_in_percent_and_by_kind():
     assert "requests failed" not in run.markdown(summary())
 
 
+def test_swaps_and_memory_are_changed_and_nothing_else():
+    scenario = run.thresholds("swap-200")
+    assert run.changed(scenario, 200, None) == scenario
+    few = run.changed(scenario, 5, "memory[last]<1GiB")
+    assert "swaps>=5" in few and "memory[last]<1GiB" in few and len(few) == len(scenario)
+    assert sum(before != after for before, after in zip(scenario, few)) == 2
+
+
 def test_each_scenario_has_the_thresholds_that_its_question_needs():
     for scenario in run.SCENARIOS:
         found = run.thresholds(scenario)
