@@ -60,7 +60,7 @@ static size_t choose_links(
 // Gives a row one more link. Where there is no room, its links are chosen anew.
 static void add_link(
     const belfry_growing_graph *g, uint32_t row, uint32_t target, int32_t level, belfry_search_scratch *scratch) {
-    int32_t *links = g->neighbours + (links_of(&g->graph, row, level) - g->graph.neighbours);
+    int32_t *links = links_of(&g->graph, row, level);
     const size_t limit = link_limit_of(&g->graph, level);
     lock_row(g, row);
     size_t count = 0;

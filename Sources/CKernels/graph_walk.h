@@ -18,8 +18,10 @@ static inline int32_t link_at(const int32_t *links, size_t slot) {
     return __atomic_load_n(links + slot, __ATOMIC_RELAXED);
 }
 
-static inline const int32_t *links_of(const belfry_graph *graph, uint32_t row, int32_t level) {
-    return graph->neighbours + graph->offsets[row] + (level > 0 ? graph->level_ends[level] : 0);
+static inline int32_t *links_of(const belfry_graph *graph, uint32_t row, int32_t level) {
+    const size_t room = (size_t)graph->level_ends[1];
+    if (level == 0) return graph->links + row * room;
+    return graph->upper_links + (graph->offsets[row] - row * room) + ((size_t)graph->level_ends[level] - room);
 }
 
 static inline size_t link_limit_of(const belfry_graph *graph, int32_t level) {
@@ -119,7 +121,6 @@ static inline size_t widen(
     hit_key *frontier = scratch->frontier, *collected = scratch->collected;
     uint16_t *marks = scratch->marks;
     const uint16_t epoch = scratch->epoch;
-    const size_t *offsets = graph->offsets;
     const size_t link_limit = link_limit_of(graph, level);
     size_t expanded = 0;
 
@@ -156,7 +157,6 @@ static inline size_t widen(
         for (size_t i = 0; i < fresh; i++) {
             hit_key link = ranked_key(scratch->link_scores[i], scratch->links[i], owner);
             if (collected_count == ef && link < collected[0]) continue;
-            __builtin_prefetch(offsets + scratch->links[i]);
             push(frontier, &frontier_count, ~link);
             if (frontier[0] == ~link) prefetch_links(graph, scratch->links[i], level);
             if (is_eligible(eligible, scratch->links[i])) offer(collected, &collected_count, ef, link);

@@ -1,11 +1,12 @@
 import CFaiss
 import CKernels
 
-/// Builds a graph over vectors in FAISS's arrays, by our walks: with 8-bit codes where these tell neighbours apart.
+/// Builds a graph over vectors by our walks, with 8-bit codes where these tell neighbours apart, and hands it to FAISS.
 final class GraphBuilder {
     private let index: FaissIndex
     private let vectors: belfry_vectors
     private let graph: belfry_faiss_graph
+    private let links: GraphLinks
     private let efConstruction: Int
     private let codes: RowCodes?
     private let scratches: [SearchScratch]
@@ -27,6 +28,7 @@ final class GraphBuilder {
         }
         index = FaissIndex(owning: handle)
         self.graph = graph
+        self.links = GraphLinks(emptyFor: graph, count: items.count)
         self.efConstruction = efConstruction
         vectors = belfry_vectors(
             values: belfry_faiss_vectors(handle), count: items.count, dimension: items.dimension,
@@ -64,10 +66,7 @@ final class GraphBuilder {
             var growing = belfry_growing_graph()
             growing.vectors = vectors
             growing.codes = codes.map(\.kernel)
-            growing.graph = belfry_graph(
-                neighbours: graph.neighbours, offsets: graph.offsets, level_ends: graph.level_ends,
-                entry_point: graph.entry_point, maximum_level: graph.maximum_level)
-            growing.neighbours = belfry_faiss_links(index.handle)
+            growing.graph = links.kernel
             growing.levels = graph.levels
             growing.ef_construction = efConstruction
             growing.locks = locks.base
@@ -85,6 +84,7 @@ final class GraphBuilder {
             }
         }
         guard status == 0 else { throw .thread(errno: status) }
+        links.write(to: belfry_faiss_links(index.handle))
         return index
     }
 

@@ -28,8 +28,9 @@ public final class ItemIndex: Sendable {
     /// How much memory the index takes, vectors included, in bytes.
     public let byteCount: Int
 
-    // Keeps the arrays alive that the next ones point to; nil for an inverted file.
+    // Keep the arrays alive that the next ones point to; nil for an inverted file, or what is no graph.
     private let faiss: FaissIndex?
+    private let links: GraphLinks?
     // Unsafe to share only if somebody wrote: all of these are FAISS's arrays or ours, set in `init` and read-only after.
     private let scorer: belfry_scorer
     // By row, or for an inverted file by position.
@@ -111,6 +112,7 @@ public final class ItemIndex: Sendable {
         case .flat:
             let loaded = try read()
             faiss = loaded
+            links = nil
             vectors = try rows(loaded)
             graph = belfry_graph()
             let runs = CodedRuns(
@@ -125,15 +127,11 @@ public final class ItemIndex: Sendable {
             faiss = loaded
             vectors = try rows(loaded)
             let arrays = try loaded.graph(path: path)
-            graph = belfry_graph(
-                neighbours: arrays.neighbours, offsets: arrays.offsets, level_ends: arrays.level_ends,
-                entry_point: arrays.entry_point, maximum_level: arrays.maximum_level)
+            let links = GraphLinks(takingOver: arrays, count: summary.count)
+            self.links = links
+            graph = links.kernel
             let coded = RowCodes(vectors: vectors, instructionSet: instructionSet)
-            let tellApart = coded.tellApart(
-                neighbours: { row in
-                    let links = arrays.neighbours + arrays.offsets[row]
-                    return (0..<Int(arrays.level_ends[1])).lazy.map { links[$0] }.prefix { $0 >= 0 }.map(UInt32.init)
-                }, vectors: vectors)
+            let tellApart = coded.tellApart(neighbours: { links.neighbours($0) }, vectors: vectors)
             let codes = tellApart ? coded : nil
             structure = .graph(codes?.kernel)
             structureOwner = codes
@@ -141,15 +139,13 @@ public final class ItemIndex: Sendable {
                 max(most, Int(arrays.level_ends[level] - arrays.level_ends[level - 1]))
             }
             defaults = SearchParameters(ef: max(Int(arrays.ef), 1))
-            askForLargePages(arrays.neighbours, byteCount: arrays.neighbour_count * 4)
-            largeArrays.append(UnsafeRawBufferPointer(start: arrays.neighbours, count: arrays.neighbour_count * 4))
-            askForLargePages(arrays.offsets, byteCount: summary.count * 8)
-            // Links, and per row an offset (8) and a level (4).
-            byteCount = vectorByteCount + (codes?.byteCount ?? 0) + arrays.neighbour_count * 4 + summary.count * 12
+            // Per row also an offset (8) and a level (4).
+            byteCount = vectorByteCount + (codes?.byteCount ?? 0) + links.byteCount + summary.count * 12
         case .ivfFlat:
             graph = belfry_graph()
             guard let layout = summary.lists else { preconditionFailure("an inverted file has lists") }
             faiss = nil
+            links = nil
             let inverted = try file.withBytes { bytes throws(ItemIndexError) in
                 try InvertedLists(bytes, layout, path: path, summary: summary, instructionSet: instructionSet)
             }

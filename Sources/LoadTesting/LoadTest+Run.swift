@@ -177,10 +177,10 @@ extension LoadTest {
                 )
             }
             if !reasons.isEmpty {
-                let stolen = result.stolen?.all ?? 0
-                let isDisturbed = !isHopeless && stolen > FindMax.disturbedShare
-                verdict = isDisturbed ? .disturbed : .fails
-                if isDisturbed { reasons.append("the hypervisor took \(percent(stolen)) of the cores' time") }
+                verdict = FindMax.verdict(failedWith: result.stolen, isHopeless: isHopeless)
+                if verdict == .disturbed, let stolen = result.stolen {
+                    reasons.append("the hypervisor took \(percent(stolen.all)) of the cores' time")
+                }
             }
         }
         return FindMaxReport.Probe(

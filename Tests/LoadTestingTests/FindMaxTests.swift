@@ -76,6 +76,13 @@ import Testing
         #expect(never.probes.filter { $0.rate == 800 }.count == FindMax.disturbedRepetitionCountMax + 1)
     }
 
+    @Test func aFailureIsTheServersUnlessTheCoresWereAway() {
+        #expect(FindMax.verdict(failedWith: nil, isHopeless: false) == .fails)
+        #expect(FindMax.verdict(failedWith: StolenTime(all: 0.002, own: 0), isHopeless: false) == .fails)
+        #expect(FindMax.verdict(failedWith: StolenTime(all: 0.003, own: 0), isHopeless: false) == .disturbed)
+        #expect(FindMax.verdict(failedWith: StolenTime(all: 0.3, own: 0.3), isHopeless: true) == .fails)
+    }
+
     @Test func nothingIsConfirmedThatNeverHolds() throws {
         let never = try FindMax { rate, _ in self.probe(rate, .fails) }.search(from: 100)
         #expect(never.rate == nil && never.confirmations.isEmpty && !never.ended.isEmpty)

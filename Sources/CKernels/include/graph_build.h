@@ -6,13 +6,12 @@
 extern "C" {
 #endif
 
-/// A graph in FAISS's arrays that rows are being inserted into (Malkov and Yashunin, arXiv 1603.09320, algorithms 1 and 4).
+/// A graph that rows are being inserted into (Malkov and Yashunin, arXiv 1603.09320, algorithms 1 and 4).
 /// Levels are drawn, all links are -1, and the entry point is a row of the highest level that counts as inserted.
 typedef struct belfry_growing_graph {
     const belfry_vectors *vectors;
     const belfry_row_codes *codes;  // by which walks compare; NULL for the vectors themselves
     belfry_graph graph;
-    int32_t *neighbours;            // those of `graph`, to be written
     const int32_t *levels;          // (count): how many levels the row is on, at least 1
     size_t ef_construction;         // among how many of the nearest a row's links are chosen
     uint8_t *locks;                 // (count): zeros

@@ -33,15 +33,22 @@ typedef struct belfry_row_codes {
     const float *errors;          // (count / BELFRY_SCAN_BLOCK, rounded up): largest norm of vector minus code
 } belfry_row_codes;
 
-/// A hierarchical navigable small-world graph in FAISS's arrays (Malkov and Yashunin, arXiv 1603.09320). Row i's links
-/// of level l are neighbours[offsets[i] + level_ends[l] ..< offsets[i] + level_ends[l + 1]], ended by the first -1.
+/// A hierarchical navigable small-world graph (Malkov and Yashunin, arXiv 1603.09320), as FAISS has it but for where the links
+/// of level 0 are: a walk that knows a row knows their address. A row's links of a level are ended by the first -1.
 typedef struct belfry_graph {
-    const int32_t *neighbours;
-    const size_t *offsets;
-    const int32_t *level_ends;
+    int32_t *links;             // (count, level_ends[1]): level 0, by row; written only while the graph is built
+    int32_t *upper_links;       // the other levels', one row after the other, each with what its levels have room for
+    const size_t *offsets;      // (count + 1): FAISS's: how much room rows before it have on all levels
+    const int32_t *level_ends;  // how much room a row has on this level and those below
     int32_t entry_point;
     int32_t maximum_level;
 } belfry_graph;
+
+/// Copies the links of rows `first ..< end` out of FAISS's array, where a row's levels stand together.
+void belfry_copy_links_from(const int32_t *neighbours, const belfry_graph *graph, size_t first, size_t end);
+
+/// Copies all rows' links into FAISS's array.
+void belfry_copy_links_to(int32_t *neighbours, const belfry_graph *graph, size_t count);
 
 /// Consecutive positions whose codes are scanned together: an inverted list, or a stretch of a flat index.
 typedef struct belfry_run {

@@ -95,6 +95,14 @@ struct FindMax {
     /// 200 ms. On two cores this share is 80 ms in 20 s. A run that holds all the same counts: pauses only make it harder.
     static let disturbedShare = 0.002
 
+    /// What a run is in which a threshold does not hold.
+    ///
+    /// - isHopeless: most requests were late or failed, which no pause of the machine explains.
+    static func verdict(failedWith stolen: StolenTime?, isHopeless: Bool) -> FindMaxReport.Probe.Verdict {
+        guard let stolen, stolen.all > disturbedShare, !isHopeless else { return .fails }
+        return .disturbed
+    }
+
     /// Runs once at a rate. `confirmation` is nil for a probe that may end early, and numbers the whole runs.
     let probe: (_ rate: Double, _ confirmation: Int?) throws(LoadTestError) -> FindMaxReport.Probe
 
