@@ -134,7 +134,8 @@ struct EventLoop: ~Copyable {
         if let reason = behaviour.refusalReason?(id) {
             lives[lives.count - 1].reason = reason
         } else {
-            activation = (now + behaviour.activationNanoseconds, lives.count - 1)
+            // From when it was noted as found, so that it serves no sooner after that than was asked for.
+            activation = (clockNanoseconds() + behaviour.activationNanoseconds, lives.count - 1)
         }
     }
 
