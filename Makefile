@@ -153,9 +153,9 @@ test: lint readers fixtures build-optimised
 	grep -vE '^\[[0-9]+/[0-9]+\]' .build/beside.log; exit $$status
 	$(MAKE) --no-print-directory test-systemd sanitize
 
-## make test-long    the random tests with 20 to 50 times the count
+## make test-long    the random tests with 20 to 50 times the count, 200 kills, 200 swaps, 1,000 races of pauses
 test-long: libraries fixtures
-	BELFRY_LONG=1 $(SWIFT_TEST) --filter 'Mutation|Mutated|Fuzz|Random'
+	BELFRY_LONG=1 $(SWIFT_TEST) --filter 'Mutation|Mutated|Fuzz|Random|PauseRaceTests|swapsFailNoRequestAndMixNoAnswer'
 
 ## make test-swift   the daemon's tests, in a debug build
 test-swift: libraries fixtures readers
