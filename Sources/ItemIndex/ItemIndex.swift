@@ -8,8 +8,9 @@ import Memory
 ///     let scratch = SearchScratch(for: index)  // one per worker
 ///     let hits = try index.search(query, k: 100, parameters: SearchParameters(ef: 200), scratch: scratch)
 ///
-/// FAISS reads graphs and flat files into memory, and the search is our own, over its arrays; inverted files we read ourselves. A
-/// score is always computed by the same kernel, so `search` and `score` agree bit for bit however an item was found.
+/// FAISS reads graphs and flat files into memory, and the search is our own, over its vectors and, of a graph, links in a table
+/// of ours; inverted files we read ourselves. A score is always computed by the same kernel, so `search` and `score` agree bit
+/// for bit however an item was found.
 public final class ItemIndex: Sendable {
     /// Where the index was read from.
     public let path: String

@@ -23,9 +23,10 @@ import Testing
             "20ms",
             "--saturation", "500ms", "--rate", "200", "--warmup", "200ms", "--server-core", "-1", "--load-core", "-1",
             "--load-priority", "normal", "--belfry", Daemon.binary.path, "--out", out,
-            // What a generation of 2,000 items takes is less than the heap varies by in a process of 48 MiB, so growth by 5 %, which
-            // the scenario forbids, would say nothing here (it came to 5.25 % in a run that lost nothing).
-            "--memory", "memory[last]<1GiB",
+            // The scenario's 5 % are 2.4 MiB of a process of 48 MiB, and its heap grows by 2.7 MiB once in the first swaps and then no more
+            // (51.0 MiB after the 7th and after the 100th). So only growth far beyond that is looked for here; 200 swaps of 200,000
+            // items are held to 5 %.
+            "--memory", "memory[last]<1.5*memory[third]",
             // It is not the machine that is tested here.
             "--", "--max-send-lag", "60s",
         ]
