@@ -44,10 +44,11 @@ def wait_for(url: str) -> None:
     raise SystemExit(f"{url} does not answer")
 
 
+# Without the tester's exact searches after the timed run: they are the server's work, and no request's.
 def load_command(port: int, requests: Path, seconds: int, is_echo: bool) -> list:
     return ["taskset", "-c", "1", BINARIES / "belfry", "loadtest", "--target", f"http://127.0.0.1:{port}/v1/retrieve",
             "--closed", "--connections", "16", "--duration", f"{seconds}s", "--warmup", "1s", "--quiet",
-            "--requests", requests, "--validate", "0%" if is_echo else "1%"]
+            "--requests", requests, "--validate", "0%" if is_echo else "1%", "--recall-sample", "0"]
 
 
 def loaded(pid: int, port: int, arguments: argparse.Namespace, requests: Path, is_echo: bool) -> float:

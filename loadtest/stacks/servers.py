@@ -99,11 +99,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def serve_command(snapshot: pathlib.Path, port: int) -> List[str]:
+    # Each with an admin plane of its own: there are two of them side by side.
+    return [str(BELFRY), "serve", "--snapshots", str(snapshot), "--listen", f"127.0.0.1:{port}",
+            "--admin", f"127.0.0.1:{free_port()}", "--workers", "1", "--log-level", "notice"]
+
+
 def belfry_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server:
     require(BELFRY, "make build")
     snapshot = snapshot_of(data)
-    return Server("Belfry", lambda port: [str(BELFRY), "serve", "--snapshots", str(snapshot), "--listen", f"127.0.0.1:{port}",
-                                          "--workers", "1", "--log-level", "notice"], core, folder)
+    return Server("Belfry", lambda port: serve_command(snapshot, port), core, folder)
 
 
 def belfry_lists_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server:
@@ -111,9 +116,7 @@ def belfry_lists_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> 
     require(BELFRY, "make build")
     snapshot = data / "lists" / snapshot_of(data).name
     require(snapshot / "_SUCCESS", f"loadtest/stacks/lists.py {data}")
-    return Server("Belfry, lists", lambda port: [str(BELFRY), "serve", "--snapshots", str(snapshot), "--listen",
-                                                 f"127.0.0.1:{port}", "--workers", "1", "--log-level", "notice"],
-                  core, folder, parameter="nprobe")
+    return Server("Belfry, lists", lambda port: serve_command(snapshot, port), core, folder, parameter="nprobe")
 
 
 def python_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server:

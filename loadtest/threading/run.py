@@ -40,11 +40,15 @@ WAYS = {
 
 
 class Daemon:
-    """`belfry serve` on its own core; ends with the `with` block."""
+    """`belfry serve` on its own core; ends with the `with` block. Its admin plane listens in `folder`."""
 
-    def __init__(self, options: argparse.Namespace, workers: int, nice: int) -> None:
+    count = 0
+
+    def __init__(self, options: argparse.Namespace, folder: str, workers: int, nice: int) -> None:
         command = ["taskset", "-c", str(options.server_core), "nice", "-n", str(options.nice + nice), options.belfry,
-                   "serve", "--snapshots", options.snapshot, "--listen", "127.0.0.1:0", "--workers", str(workers)]
+                   "serve", "--snapshots", options.snapshot, "--listen", "127.0.0.1:0", "--workers", str(workers),
+                   "--admin", f"unix:{folder}/admin-{Daemon.count}.sock"]
+        Daemon.count += 1
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             match = re.search(r"serving.*?(127\.0\.0\.1:\d+)", line) or re.search(r"(127\.0\.0\.1:\d+).*serving", line)
@@ -94,8 +98,8 @@ def read(report: str) -> dict:
 
 
 def measure(options: argparse.Namespace, way: dict, folder: str, fast: str, exact: str, mixed: str) -> dict:
-    with Daemon(options, way["workers"], 0) as first:
-        second = Daemon(options, 1, way["aside"]) if "aside" in way else first
+    with Daemon(options, folder, way["workers"], 0) as first:
+        second = Daemon(options, folder, 1, way["aside"]) if "aside" in way else first
         try:
             exact_report, fast_report = f"{folder}/exact.json", f"{folder}/fast.json"
             generators = [
