@@ -8,19 +8,23 @@ public struct HTTPConfiguration: Sendable {
     public var limits: HTTPLimits
     /// The workers' threads are called this, a hyphen and the worker's number; Linux shows 15 bytes of it.
     public var threadName: StaticString
+    /// How long a worker that has nothing to do asks for events before it sleeps until one comes, in microseconds.
+    public var idlePollMicros: Int
     /// Whether handlers may postpone replies (`Exchange.postpone`).
     public var postponesReplies: Bool
 
     /// Describes a server; nothing is opened yet.
     public init(
         address: ListenAddress, workers: Int = 1, limits: HTTPLimits = HTTPLimits(),
-        threadName: StaticString = "belfry", postponesReplies: Bool = false
+        threadName: StaticString = "belfry", idlePollMicros: Int = 0, postponesReplies: Bool = false
     ) {
         precondition(workers > 0, "a server needs a worker")
+        precondition(idlePollMicros >= 0, "a worker polls for some time or none")
         self.address = address
         self.workers = workers
         self.limits = limits
         self.threadName = threadName
+        self.idlePollMicros = idlePollMicros
         self.postponesReplies = postponesReplies
     }
 }

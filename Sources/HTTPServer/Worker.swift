@@ -32,6 +32,7 @@ final class Worker: @unchecked Sendable {
 
     private let number: Int
     private let name: StaticString
+    private let idlePollNanoseconds: UInt64
     private let socket: Int32
     private let makeHandler: @Sendable (Int) -> (Exchange) -> Void
     private var daemon: OpaquePointer?
@@ -68,6 +69,7 @@ final class Worker: @unchecked Sendable {
         self.number = number
         self.socket = socket
         name = configuration.threadName
+        idlePollNanoseconds = UInt64(configuration.idlePollMicros) * 1000
         limits = configuration.limits
         suspends = configuration.postponesReplies
         self.makeHandler = makeHandler
@@ -146,12 +148,16 @@ final class Worker: @unchecked Sendable {
         sem_post(&isReady)
 
         rounds.sweptAt = monotonicNanoseconds()
+        // When there was last something to do.
+        var activeAt = rounds.sweptAt
         while true {
             let callbacksBefore = callbackCount
             roundBeganAt = 0
             resumePostponed()
             let isWatching = isDraining || postponedCount > 0
-            guard MHD_run_wait(daemon, isWatching ? Self.watchTickMillis : Self.tickMillis) == .YES else {
+            let isPolling = idlePollNanoseconds > 0 && monotonicNanoseconds() - activeAt < idlePollNanoseconds
+            let wait = isPolling ? 0 : isWatching ? Self.watchTickMillis : Self.tickMillis
+            guard MHD_run_wait(daemon, wait) == .YES else {
                 fatalError("libmicrohttpd cannot poll any more: errno \(errno)")
             }
             let deadline = stopsAt.load(ordering: .acquiring)
@@ -163,6 +169,8 @@ final class Worker: @unchecked Sendable {
             if callbackCount == callbacksBefore {
                 rounds.idleCount += 1
                 if !rounds.hasRested { rounds.hasRested = wantsToWait }
+            } else if idlePollNanoseconds > 0 {
+                activeAt = monotonicNanoseconds()
             }
             sweepOnceASecond()
         }

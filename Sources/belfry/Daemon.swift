@@ -76,7 +76,9 @@ struct Daemon {
         var limits = HTTPLimits()
         limits.bodyBytesMax = Limits.bodyByteCount
         let server = HTTPServer(
-            configuration: HTTPConfiguration(address: address, workers: configuration.workers, limits: limits)
+            configuration: HTTPConfiguration(
+                address: address, workers: configuration.workers, limits: limits,
+                idlePollMicros: configuration.idlePollMicros)
         ) { worker in
             let handler = RetrievalHandler(
                 serving: serving, worker: worker, readiness: readiness, maximumBodyByteCount: Limits.bodyByteCount,

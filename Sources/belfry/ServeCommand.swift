@@ -27,6 +27,11 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Worker threads. (default: one per core)")
     var workers: Int?
 
+    @Option(
+        help: "Microseconds that an idle worker polls before it sleeps; for cores of its own. (default: 0)"
+    )
+    var idlePollMicros: Int?
+
     @Option(help: "How long a drain may take, in seconds. (default: 10)")
     var drainSeconds: Int?
 
@@ -77,7 +82,7 @@ struct Serve: AsyncParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         let flags: [String: String?] = [
             "snapshots": snapshots, "state": state, "listen": listen, "admin": admin,
-            "workers": workers.map(String.init),
+            "workers": workers.map(String.init), "idle-poll-micros": idlePollMicros.map(String.init),
             "drain-seconds": drainSeconds.map(String.init), "log-level": logLevel,
             "keep-previous": keepPrevious ? "true" : nil, "item-count-ratio": itemCountRatio.map { "\($0)" },
             "allow-schema-change": allowSchemaChange ? "true" : nil, "skew-cosine-min": skewCosineMin.map { "\($0)" },

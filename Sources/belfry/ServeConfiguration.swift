@@ -9,6 +9,7 @@ struct ServeConfiguration: Sendable {
     let listen: String
     let admin: String
     let workers: Int
+    let idlePollMicros: Int
     let drainSeconds: Int
     let logLevel: String
     let keepsPrevious: Bool
@@ -44,6 +45,7 @@ struct ServeConfiguration: Sendable {
         listen = try settings.text("listen", default: "127.0.0.1:8080")!
         admin = try settings.text("admin", default: "127.0.0.1:8081")!
         workers = try settings.integer("workers", default: ProcessInfo.processInfo.activeProcessorCount, in: 1...256)!
+        idlePollMicros = try settings.integer("idle-poll-micros", default: 0, in: 0...100_000)!
         drainSeconds = try settings.integer("drain-seconds", default: 10, in: 0...3600)!
         logLevel = try settings.text("log-level", default: "info")!
         keepsPrevious = try settings.boolean("keep-previous")

@@ -57,6 +57,32 @@ import Testing
         #expect(throws: HTTPServerError.addressInUse(address)) { try server(on: address).start() }
     }
 
+    /// A worker that polls keeps its core for as long as it was told to, and then sleeps.
+    @Test func pollsAndThenSleeps() throws {
+        let polling = try TestServer(idlePollMicros: 100_000)
+        let client = try polling.client()
+        #expect(try client.exchange(info).status == 200)
+        let afterReply = processorSeconds()
+        usleep(400_000)
+        let polled = processorSeconds() - afterReply
+        #expect(polled > 0.01 && polled < 0.3, "\(polled) s of processor time in 0.4 s, of which 0.1 s of polling")
+        #expect(try client.exchange(info).status == 200)
+
+        let sleeping = try TestServer()
+        let other = try sleeping.client()
+        #expect(try other.exchange(info).status == 200)
+        usleep(200_000)  // the first server's worker sleeps by now
+        let before = processorSeconds()
+        usleep(400_000)
+        #expect(processorSeconds() - before < 0.01)
+    }
+
+    private func processorSeconds() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
     @Test func freesTheAddressWhenStopped() throws {
         let first = try TestServer(workers: 2)
         let client = try first.client()

@@ -10,9 +10,11 @@ final class TestServer {
     let address: ListenAddress
 
     init(
-        _ address: String = "127.0.0.1:0", workers: Int = 1, limits: (inout HTTPLimits) -> Void = { _ in }
+        _ address: String = "127.0.0.1:0", workers: Int = 1, idlePollMicros: Int = 0,
+        limits: (inout HTTPLimits) -> Void = { _ in }
     ) throws {
-        var configuration = HTTPConfiguration(address: try ListenAddress(address), workers: workers)
+        var configuration = HTTPConfiguration(
+            address: try ListenAddress(address), workers: workers, idlePollMicros: idlePollMicros)
         limits(&configuration.limits)
         server = HTTPServer(configuration: configuration) { worker in
             { exchange in TestServer.handle(exchange, worker: worker) }

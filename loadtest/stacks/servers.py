@@ -99,16 +99,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def serve_command(snapshot: pathlib.Path, port: int) -> List[str]:
+def serve_command(snapshot: pathlib.Path, port: int, *options: str) -> List[str]:
     # Each with an admin plane of its own: there are two of them side by side.
     return [str(BELFRY), "serve", "--snapshots", str(snapshot), "--listen", f"127.0.0.1:{port}",
-            "--admin", f"127.0.0.1:{free_port()}", "--workers", "1", "--log-level", "notice"]
+            "--admin", f"127.0.0.1:{free_port()}", "--workers", "1", "--log-level", "notice", *options]
 
 
-def belfry_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server:
+def belfry_server(data: pathlib.Path, core: int, folder: pathlib.Path, *options: str) -> Server:
     require(BELFRY, "make build")
     snapshot = snapshot_of(data)
-    return Server("Belfry", lambda port: serve_command(snapshot, port), core, folder)
+    return Server("Belfry", lambda port: serve_command(snapshot, port, *options), core, folder)
 
 
 def belfry_lists_server(data: pathlib.Path, core: int, folder: pathlib.Path) -> Server:

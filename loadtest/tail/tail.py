@@ -77,23 +77,30 @@ def ratio(figures: Dict[str, Any], simulated: str) -> float | None:
 
 
 def markdown(result: Dict[str, Any]) -> str:
+    lines: List[str] = []
+    for way in result["ways"]:
+        lines += table(result, way)
+    return "\n".join(lines)
+
+
+def table(result: Dict[str, Any], way: Dict[str, Any]) -> List[str]:
     stamp = result["machine"]
-    lines = [f"{result['snapshot']}, k = {result['k']}, ef {result['ef']}, one worker, Poisson arrivals at {result['share']} of "
+    lines = [f"Idle workers poll for {way['idle_poll_micros']} us. {result['snapshot']}, k = {result['k']}, ef {result['ef']}, one worker, Poisson arrivals at {result['share']} of "
              f"saturation for {result['open_seconds']} s; {result['started_at']}, {stamp['model']}, {stamp['cores']} cores, Linux "
              f"{stamp['kernel']}, load {stamp['load']:.2f} at the start, commit {stamp['commit']}. Microseconds.", "",
              "| round | saturation/s | rate/s | service mean | p99 | measured p50 | p99 | simulated p50 | p99 | ratio of p99 | "
              "strict p99 | ratio |",
              "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for number, each in enumerate(result["rounds"], start=1):
+    for number, each in enumerate(way["rounds"], start=1):
         whole, strict = ratio(each, "simulated_us"), ratio(each, "strict_us")
         lines.append(
             f"| {number}{' (generator late)' if each['spoilt'] else ''} | {each['saturation']:,.0f} | {each['rate']:,.0f} | "
             f"{each['service_us']['mean']:.0f} | {shown(each['service_us']['p99'])} | {shown(each['measured_us']['p50'])} | "
             f"{shown(each['measured_us']['p99'])} | {each['simulated_us']['p50']:.0f} | {each['simulated_us']['p99']:.0f} | "
             f"{shown(whole, 2)} | {each['strict_us']['p99']:.0f} | {shown(strict, 2)} |")
-    lines.append(f"\nMedian ratio {shown(result['ratio'], 2)}; strict {shown(result['strict_ratio'], 2)}. Strict: the server is busy for "
+    lines.append(f"\nMedian ratio {shown(way['ratio'], 2)}; strict {shown(way['strict_ratio'], 2)}. Strict: the server is busy for "
                  "1 / saturation on average, and what its service times have beyond that delays a request without holding up the next.\n")
-    return "\n".join(lines)
+    return lines
 
 
 def shown(value: float | None, digits: int = 0) -> str:
@@ -112,18 +119,22 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     load = Load(options.load_core, options.data / "requests" / "reported.jsonl", scratch)
     started = {"started_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": machine(),
                "belfry": binary_digest()}
-    rounds = []
-    with belfry_server(options.data, options.server_core, scratch) as server:
-        ef = options.ef or calibrate(server, calibration, options.k, 0.991, options.format)
-        note(f"ef {ef}")
-        for number in range(1, options.rounds + 1):
-            server.check()
-            rounds.append(measure_round(load, server, ef, number, options))
-            note(f"round {number}: saturation {rounds[-1]['saturation']:,.0f}/s, ratio {shown(ratio(rounds[-1], 'simulated_us'), 2)}")
+    ways: List[Dict[str, Any]] = [{"idle_poll_micros": micros, "rounds": []} for micros in options.idle_poll_micros or [0, 1000]]
+    ef = options.ef
+    for number in range(1, options.rounds + 1):
+        for way in ways:
+            polling = ("--idle-poll-micros", str(way["idle_poll_micros"]))
+            with belfry_server(options.data, options.server_core, scratch, *polling) as server:
+                ef = ef or calibrate(server, calibration, options.k, 0.991, options.format)
+                way["rounds"].append(measure_round(load, server, ef, number, options))
+            latest = way["rounds"][-1]
+            note(f"round {number}, polling {way['idle_poll_micros']} us: saturation {latest['saturation']:,.0f}/s, "
+                 f"ratio {shown(ratio(latest, 'simulated_us'), 2)}")
+    for way in ways:
+        way["ratio"] = median([ratio(each, "simulated_us") for each in way["rounds"]])
+        way["strict_ratio"] = median([ratio(each, "strict_us") for each in way["rounds"]])
     return {**started, "snapshot": options.data.name + " items", "k": options.k, "ef": ef, "share": options.share,
-            "open_seconds": options.open_seconds, "rounds": rounds,
-            "ratio": median([ratio(each, "simulated_us") for each in rounds]),
-            "strict_ratio": median([ratio(each, "strict_us") for each in rounds])}
+            "open_seconds": options.open_seconds, "ways": ways}
 
 
 def main() -> None:
@@ -132,6 +143,8 @@ def main() -> None:
     parser.add_argument("--data", type=pathlib.Path, required=True, help="what loadtest/stacks/snapshot.py wrote")
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--ef", type=int, help="by default the smallest with recall 0.991 on calibration requests")
+    parser.add_argument("--idle-poll-micros", type=int, action="append",
+                        help="as of belfry serve; repeat for several, which take turns (by default 0 and 1000)")
     parser.add_argument("--share", type=float, default=0.5, help="of saturation, as arrival rate (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of saturation and of service times (%(default)s)")
