@@ -243,8 +243,10 @@ extension Exchange {
 
     /// Hands the reply to libmicrohttpd, which sends it after the callback; the bytes stay here until it says that it
     /// has. Returns false if it refuses (no memory left in the connection's pool, an impossible status).
-    func send() -> Bool {
+    func send(withServerTiming: Bool) -> Bool {
         answeredAt = monotonicNanoseconds()
+        let timingOffset = headerValues.count
+        if withServerTiming { writeServerTiming() }
         let response = reply.withUnsafeBytes {
             // Not written to: libmicrohttpd's interface has no const.
             MHD_create_response_from_buffer(
@@ -259,8 +261,24 @@ extension Exchange {
                 add(headerNames[index], value.assumingMemoryBound(to: UInt8.self), to: response)
             }
         }
+        if withServerTiming {
+            headerValues.withUnsafeBytes { values in
+                let value = values.baseAddress! + timingOffset
+                add("Server-Timing", value.assumingMemoryBound(to: UInt8.self), to: response)
+            }
+        }
         if closesConnection { add("Connection", ("close" as StaticString).utf8Start, to: response) }
         return MHD_queue_response(connection, UInt32(status), response) == .YES
+    }
+
+    /// Milliseconds with three digits behind the point, and a zero byte.
+    private func writeServerTiming() {
+        let micros = Int((answeredAt - receivedAt + 500) / 1000)
+        headerValues.append("total;dur=")
+        headerValues.append(decimal: micros / 1000)
+        headerValues.append(".")
+        for divisor in [100, 10, 1] { headerValues.append(UInt8(ascii: "0") + UInt8(micros / divisor % 10)) }
+        headerValues.append(0)
     }
 
     private func add(_ name: StaticString, _ value: UnsafePointer<UInt8>, to response: OpaquePointer) {

@@ -12,11 +12,15 @@ public struct HTTPConfiguration: Sendable {
     public var idlePollMicros: Int
     /// Whether handlers may postpone replies (`Exchange.postpone`).
     public var postponesReplies: Bool
+    /// Whether each reply says how long the server worked on it, from its request line to the hand-over of the reply, in
+    /// milliseconds: `Server-Timing: total;dur=0.183` (<https://www.w3.org/TR/server-timing/>). Costs libmicrohttpd an allocation.
+    public var sendsServerTiming: Bool
 
     /// Describes a server; nothing is opened yet.
     public init(
         address: ListenAddress, workers: Int = 1, limits: HTTPLimits = HTTPLimits(),
-        threadName: StaticString = "belfry", idlePollMicros: Int = 0, postponesReplies: Bool = false
+        threadName: StaticString = "belfry", idlePollMicros: Int = 0, postponesReplies: Bool = false,
+        sendsServerTiming: Bool = false
     ) {
         precondition(workers > 0, "a server needs a worker")
         precondition(idlePollMicros >= 0, "a worker polls for some time or none")
@@ -26,5 +30,6 @@ public struct HTTPConfiguration: Sendable {
         self.threadName = threadName
         self.idlePollMicros = idlePollMicros
         self.postponesReplies = postponesReplies
+        self.sendsServerTiming = sendsServerTiming
     }
 }

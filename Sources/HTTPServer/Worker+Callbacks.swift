@@ -147,7 +147,7 @@ extension Worker {
             return true
         }
         if isEnding { exchange.closesConnection = true }
-        return exchange.send()
+        return exchange.send(withServerTiming: sendsServerTiming)
     }
 
     /// Goes on with postponed requests whose time has come, or with all.
@@ -206,7 +206,7 @@ extension Worker {
         if problem.status == 503 { exchange.setHeader("Retry-After", limits.retryAfterSeconds) }
         exchange.closesConnection = true
         counters.refused.add(1, ordering: .relaxed)
-        return exchange.send()
+        return exchange.send(withServerTiming: sendsServerTiming)
     }
 
     /// In the middle of a body libmicrohttpd takes no reply, it can only cut the connection. A client that looks gets

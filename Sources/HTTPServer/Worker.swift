@@ -24,6 +24,7 @@ final class Worker: @unchecked Sendable {
     /// How many requests wait for their handler to be called again.
     var postponedCount = 0
     let suspends: Bool
+    let sendsServerTiming: Bool
     /// The last round is over.
     var hasEnded = false
     /// When the first callback of the current round came, in nanoseconds of CLOCK_MONOTONIC; 0 before it. What is
@@ -72,6 +73,7 @@ final class Worker: @unchecked Sendable {
         idlePollNanoseconds = UInt64(configuration.idlePollMicros) * 1000
         limits = configuration.limits
         suspends = configuration.postponesReplies
+        sendsServerTiming = configuration.sendsServerTiming
         self.makeHandler = makeHandler
         exchanges.reserveCapacity(limits.exchangesKeptPerWorker)
         connections.reserveCapacity(limits.connectionsPerWorkerMax + limits.refusalsPerWorkerMax)

@@ -78,7 +78,7 @@ struct Daemon {
         let server = HTTPServer(
             configuration: HTTPConfiguration(
                 address: address, workers: configuration.workers, limits: limits,
-                idlePollMicros: configuration.idlePollMicros)
+                idlePollMicros: configuration.idlePollMicros, sendsServerTiming: configuration.sendsServerTiming)
         ) { worker in
             let handler = RetrievalHandler(
                 serving: serving, worker: worker, readiness: readiness, maximumBodyByteCount: Limits.bodyByteCount,

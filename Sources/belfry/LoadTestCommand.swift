@@ -148,6 +148,8 @@ struct LoadTestRun: AsyncParsableCommand {
     var hgrm: String?
     @Option(help: "Write an HdrHistogram interval log of the latency.")
     var intervalLog: String?
+    @Option(help: "Write every request, when it was due and where its time went, as CSV in nanoseconds.")
+    var records: String?
     @Flag(help: "Show no progress.")
     var quiet = false
     @Flag(help: "Print the effective settings, each with its source, and exit.")
@@ -167,6 +169,7 @@ struct LoadTestRun: AsyncParsableCommand {
             "validate-memory": validateMemory, "slow-clients": slowClients, "disconnect": disconnect,
             "overload": overload,
             "json": json, "html": html, "hgrm": hgrm, "interval-log": intervalLog,
+            "records": records,
             "closed": closed ? "true" : nil, "find-max": findMax ? "true" : nil,
             "swap-back-to-back": swapBackToBack ? "true" : nil, "quiet": quiet ? "true" : nil,
         ]
@@ -222,6 +225,7 @@ struct LoadTestRun: AsyncParsableCommand {
             try write(Data(PercentileDistribution.text(findings.latency).utf8), path)
         }
         if let path = outputs.intervalLog { try write(Data(IntervalLog.text(findings.runs).utf8), path) }
+        if let path = outputs.records { try write(Data(RequestRecords.csv(findings.runs)), path) }
     }
 
     private func write(_ data: Data, _ path: String) throws {

@@ -18,6 +18,7 @@ struct LoadTestSettings {
         var html: String?
         var hgrm: String?
         var intervalLog: String?
+        var records: String?
     }
 
     /// Reads the sources. A `CommandFailure` is wrong usage.
@@ -29,7 +30,7 @@ struct LoadTestSettings {
         try Self.faults(&settings, &options)
         outputs = Outputs(
             json: try settings.text("json"), html: try settings.text("html"), hgrm: try settings.text("hgrm"),
-            intervalLog: try settings.text("interval-log"))
+            intervalLog: try settings.text("interval-log"), records: try settings.text("records"))
         isQuiet = try settings.boolean("quiet")
         try settings.finish(alsoKnown: ["scenario"])
         options.described = settings.effective.map { ($0.key, $0.value) }

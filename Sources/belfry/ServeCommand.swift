@@ -32,6 +32,9 @@ struct Serve: AsyncParsableCommand {
     )
     var idlePollMicros: Int?
 
+    @Flag(help: "Say in each reply how long the server worked on it: Server-Timing: total;dur=0.183, in milliseconds.")
+    var serverTiming = false
+
     @Option(help: "How long a drain may take, in seconds. (default: 10)")
     var drainSeconds: Int?
 
@@ -83,6 +86,7 @@ struct Serve: AsyncParsableCommand {
         let flags: [String: String?] = [
             "snapshots": snapshots, "state": state, "listen": listen, "admin": admin,
             "workers": workers.map(String.init), "idle-poll-micros": idlePollMicros.map(String.init),
+            "server-timing": serverTiming ? "true" : nil,
             "drain-seconds": drainSeconds.map(String.init), "log-level": logLevel,
             "keep-previous": keepPrevious ? "true" : nil, "item-count-ratio": itemCountRatio.map { "\($0)" },
             "allow-schema-change": allowSchemaChange ? "true" : nil, "skew-cosine-min": skewCosineMin.map { "\($0)" },

@@ -37,6 +37,7 @@ import Testing
                 "--threshold", "errors<=0%", "--threshold", "invalid<=0%", "--threshold", "recall@10>=0.95",
                 "--threshold", "p(90)<30s", "--json", directory.file("r.json"), "--html", directory.file("r.html"),
                 "--hgrm", directory.file("r.hgrm"), "--interval-log", directory.file("r.hlog"),
+                "--records", directory.file("r.csv"),
             ])
         #expect(run.status == 0, "\(run)")
         #expect(run.output.contains("✓ recall@10>=0.95") && run.output.contains("passed: all 4 thresholds hold"))
@@ -55,6 +56,8 @@ import Testing
         #expect(snapshots.map { $0["id"] as? String } == ["demo"] && snapshots[0]["replies"] as? Int == requests)
         let validation = try #require(report["validation"] as? [String: Any])
         #expect(validation["checked"] as? Int == requests && validation["invalid"] as? Int == 0)
+        let records = try String(contentsOfFile: directory.file("r.csv"), encoding: .utf8).split(separator: "\n")
+        #expect(records.count > requests && records.dropFirst().allSatisfy { $0.hasSuffix(",,200,success") })
         for file in ["r.html", "r.hgrm", "r.hlog"] {
             #expect(try String(contentsOfFile: directory.file(file), encoding: .utf8).count > 1000)
         }

@@ -31,6 +31,28 @@ import Testing
         #expect(counters.refused == 0)
     }
 
+    /// Milliseconds from the request line to the reply's hand-over, in every reply, refusals too, or in none.
+    @Test func saysHowLongItTookWhereAsked() throws {
+        #expect(try server.client().exchange(get("/info")).headers["server-timing"] == nil)
+        let timed = try TestServer(sendsServerTiming: true)
+        let client = try timed.client()
+        let slow = try #require(milliseconds(try client.exchange(get("/slow"))))
+        #expect(slow >= 300 && slow < 30_000)
+        for _ in 0..<100 {
+            let quick = try #require(milliseconds(try client.exchange(post("x"))))
+            #expect(quick >= 0 && quick < 30_000)
+        }
+        let refusal = try client.exchange("GET /info HTTP/1.1\r\n\r\n")  // without a Host
+        #expect(refusal.status == 400 && milliseconds(refusal) != nil)
+    }
+
+    private func milliseconds(_ reply: TestClient.Response) -> Double? {
+        guard let field = reply.headers["server-timing"],
+            let match = field.wholeMatch(of: /total;dur=([0-9]+\.[0-9]{3})/)
+        else { return nil }
+        return Double(match.1)
+    }
+
     @Test func answersPipelinedRequestsInOrder() throws {
         let client = try server.client()
         try client.send((0..<50).map { $0 % 2 == 0 ? post("\($0)") : get("/info?\($0)") }.joined())

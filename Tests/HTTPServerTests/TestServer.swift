@@ -10,11 +10,12 @@ final class TestServer {
     let address: ListenAddress
 
     init(
-        _ address: String = "127.0.0.1:0", workers: Int = 1, idlePollMicros: Int = 0,
+        _ address: String = "127.0.0.1:0", workers: Int = 1, idlePollMicros: Int = 0, sendsServerTiming: Bool = false,
         limits: (inout HTTPLimits) -> Void = { _ in }
     ) throws {
         var configuration = HTTPConfiguration(
-            address: try ListenAddress(address), workers: workers, idlePollMicros: idlePollMicros)
+            address: try ListenAddress(address), workers: workers, idlePollMicros: idlePollMicros,
+            sendsServerTiming: sendsServerTiming)
         limits(&configuration.limits)
         server = HTTPServer(configuration: configuration) { worker in
             { exchange in TestServer.handle(exchange, worker: worker) }

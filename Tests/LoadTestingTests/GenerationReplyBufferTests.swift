@@ -69,6 +69,19 @@ extension GenerationTests {
             #expect(wire.feed(head + "Inference-Header-Content-Length: three\r\n\r\nhello") == .malformed)
         }
 
+        @Test func whatTheServerSaysOfItsTimeIsRead() {
+            let wire = Wire()
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
+            #expect(wire.feed(head + "server-timing: db;dur=1, total;dur=0.125\r\n\r\nhello") == .whole)
+            #expect(wire.buffer.serverNanoseconds == 125_000)
+            wire.clear()
+            #expect(wire.feed(head + "Server-Timing: total;dur=2\r\nServer-Timing: db;dur=1\r\n\r\nhello") == .whole)
+            #expect(wire.buffer.serverNanoseconds == 2_000_000)
+            wire.clear()
+            #expect(wire.feed(head + "Server-Timing: total\r\n\r\nhello") == .whole)
+            #expect(wire.buffer.serverNanoseconds == 0)
+        }
+
         @Test func aReplyIsWholeAtItsLastByteAndNotBefore() {
             let wire = Wire()
             for (text, body) in [

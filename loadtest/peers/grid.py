@@ -1,9 +1,11 @@
 """The parameter grid of `grid.json`, and the way through it.
 
 A peer has one parameter that costs time and brings recall (ef, lists read), and may have a second (how many candidates
-are scored again). For each value of the second the first rises in strides until the highest recall is reached, and then
-the stride before each target is halved down to the grid's own step. The cheapest point that reaches a target is the
-setting for it; every point that was tried is kept for the plot.
+are scored again). For each value of the second, the greatest first, the first rises in strides until the highest recall is
+reached, and then the stride before each target is halved down to the grid's own step. What the first must be at the least with
+more candidates scored again, it must be with fewer: the next row begins a stride below that, because recall is measured
+over as many queries as time allows. The cheapest point that reaches a target is the setting for it; every point that was
+tried is kept for the plot.
 """
 
 from __future__ import annotations
@@ -57,10 +59,15 @@ def explore(evaluate: Callable[[Setting], Point], axes: Mapping[str, Sequence[in
         return [evaluate({})]
     (first, values), *rest = axes.items()
     points: List[Point] = []
-    for other in ([{}] if not rest else [{rest[0][0]: value} for value in rest[0][1]]):
+    start = 0
+    for other in ([{}] if not rest else [{rest[0][0]: value} for value in sorted(rest[0][1], reverse=True)]):
         best = {target: point.mean for target in targets if (point := cheapest(points, target)) is not None}
         limit = min(slowest, SLACK * best.get(max(targets), slowest))
-        points += explore_row(lambda value: evaluate({first: value, **other}), values, targets, limit, best, bool(rest))
+        row = explore_row(lambda value: evaluate({first: value, **other}), values[start:], targets, limit, best, bool(rest))
+        points += row
+        sufficient = [values.index(int(point.setting[first])) for point in row if point.recall >= min(targets)]
+        if sufficient:
+            start = max(start, min(sufficient) - STRIDE)
     return points
 
 

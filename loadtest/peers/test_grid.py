@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from grid import Point, cheapest, explore, values_of
+from grid import STRIDE, Point, cheapest, explore, values_of
 
 
 def test_a_geometric_series_has_both_ends_and_rises() -> None:
@@ -49,6 +49,18 @@ def test_of_two_parameters_the_cheaper_pair_wins() -> None:
     points = explore(evaluate, {"ef": values, "reorder": [20, 100, 900]}, [0.95, 0.99], slowest=1e9)
     assert cheapest(points, 0.95).setting["reorder"] == 20
     assert cheapest(points, 0.99).setting["reorder"] == 100
+
+
+def test_a_row_begins_where_the_one_before_found_the_lowest_target() -> None:
+    values = values_of({"first": 1, "last": 1000, "ratio": 1.12}, 10, 10**6)
+    evaluate, asked = curve({20: 0.992, 100: 0.995, 900: 1.0})
+    points = explore(evaluate, {"ef": values, "reorder": [20, 100, 900]}, [0.99], slowest=1e9)
+    first = min(value for value in values if 1 - 1 / value >= 0.99)
+    assert cheapest(points, 0.99).setting == {"ef": first, "reorder": 20}
+    for reorder in (20, 100):
+        row = [setting["ef"] for setting in asked if setting["reorder"] == reorder]
+        assert min(row) == values[values.index(first) - STRIDE]
+        assert len(row) <= 6
 
 
 def test_a_row_whose_recall_is_bounded_is_left() -> None:

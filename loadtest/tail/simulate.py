@@ -3,15 +3,18 @@
     arrivals = poisson_arrivals(rate=2000, seconds=10, seed=1)          # seconds, the first at 0
     services = draw_services(read_histogram(report["histograms"]["service"]), len(arrivals), generator)
     latencies = serve_in_order(arrivals, services)                      # seconds, waiting included
+    records = read_records(path)                                        # every request of a run: `belfry loadtest --records`
 """
 
 from __future__ import annotations
 
 import base64
+import csv
+import pathlib
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Dict, Iterator, List
 
 import numpy
 
@@ -52,6 +55,67 @@ def percentile(values: numpy.ndarray, p: float) -> float:
     return float(ordered[max(0, int(numpy.ceil(p / 100 * len(ordered))) - 1)])
 
 
+# A run request by request
+
+
+@dataclass(frozen=True)
+class Records:
+    """Seconds, one element a request, ascending by `due`; `due` counts from the start of the run."""
+
+    due: numpy.ndarray
+    sent: numpy.ndarray
+    ended: numpy.ndarray  # the last byte of the reply had come
+    server: numpy.ndarray  # what the server said that it worked on the request
+
+    def after(self, warmup: float) -> "Records":
+        counted = self.due >= warmup
+        return Records(self.due[counted], self.sent[counted], self.ended[counted], self.server[counted])
+
+
+RECORD_FIELDS = ("scheduled_ns", "lag_ns", "wait_ns", "service_ns", "server_ns", "outcome")
+
+
+def read_records(path: pathlib.Path) -> Records:
+    """ValueError for a run in which a request failed or the server did not say how long it took."""
+    columns: Dict[str, List[int]] = {name: [] for name in RECORD_FIELDS[:-1]}
+    with open(path, newline="", encoding="ascii") as file:
+        reader = csv.DictReader(file)
+        missing = set(RECORD_FIELDS) - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
+        for line, row in enumerate(reader, start=2):
+            if row["outcome"] != "success":
+                raise ValueError(f"{path}, line {line}: the request ended in '{row['outcome']}'")
+            if not row["server_ns"]:
+                raise ValueError(f"{path}, line {line}: the server did not say how long it took; serve --server-timing")
+            for name, values in columns.items():
+                values.append(int(row[name]))
+    due, lag, wait, service, server = (numpy.array(columns[name], dtype=numpy.float64) / 1e9 for name in RECORD_FIELDS[:-1])
+    sent = due + lag + wait
+    return Records(due, sent, sent + service, server)
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """Seconds that a request takes beyond the service time that the server measures."""
+
+    busy: float  # of the server: reading, parsing and sending, measured where it never rests
+    way: float  # the rest of a lone request: the kernel, the way there and back, waking up
+
+    @staticmethod
+    def between(saturated: Records, lone: Records, saturation: float) -> "Overheads":
+        busy = max(0.0, 1 / saturation - float(saturated.server.mean()))
+        return Overheads(busy, max(0.0, float(numpy.median(lone.ended - lone.sent - lone.server)) - busy))
+
+
+def replay(arrivals: numpy.ndarray, services: numpy.ndarray, overheads: Overheads) -> numpy.ndarray:
+    """Latencies in seconds of a queue with one server in which each request takes what this server measured of it."""
+    order = numpy.argsort(arrivals, kind="stable")
+    latencies = numpy.empty(len(arrivals))
+    latencies[order] = serve_in_order(arrivals[order], services[order] + overheads.busy) + overheads.way
+    return latencies
+
+
 # Measured service times
 
 
@@ -65,10 +129,6 @@ class Histogram:
     @property
     def mean(self) -> float:
         return float((self.middles * self.counts).sum() / self.counts.sum())
-
-    def shifted(self, seconds: float) -> "Histogram":
-        """The same with so much taken off every sample, none below 0."""
-        return Histogram(numpy.maximum(self.middles - seconds, 0), self.counts)
 
 
 def draw_services(histogram: Histogram, count: int, generator: numpy.random.Generator) -> numpy.ndarray:

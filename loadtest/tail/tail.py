@@ -4,8 +4,9 @@
     .build/bench/stacks-venv/bin/python loadtest/tail/tail.py --data .build/bench/stacks/1000000
 
 One worker. Each round measures saturation (closed loop), service times (closed loop on one connection), and latencies of Poisson
-arrivals at half of saturation; the arrivals are drawn here and played as a trace. Then a queue with one server takes the same arrivals
-with service times drawn from those that were measured. Prints the measured p99, the simulated one, and their ratio.
+arrivals at half of saturation; the arrivals are drawn here and played as a trace. Then a queue with one server takes the same arrivals,
+with the service time that the server measured of each of these requests, and with service times drawn from those measured before.
+Prints the measured p99, the simulated ones, and their ratios.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import signal
 import statistics
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import numpy
 
@@ -28,7 +29,8 @@ sys.path.insert(0, str(HERE.parent / "stacks"))
 from compare import Truth, binary_digest, calibrate, machine, note  # noqa: E402
 from load import Load  # noqa: E402
 from servers import Failure, Server, belfry_server  # noqa: E402
-from simulate import Histogram, draw_services, percentile, poisson_arrivals, read_histogram, serve_in_order  # noqa: E402
+from simulate import (Histogram, Overheads, Records, draw_services, percentile, poisson_arrivals,  # noqa: E402
+                      read_histogram, read_records, replay, serve_in_order)
 
 # Service times are drawn, so a queue is simulated several times; the median of its percentiles is taken.
 SIMULATIONS = 21
@@ -38,42 +40,59 @@ OPEN_CONNECTIONS = 64
 
 
 def measure_round(load: Load, server: Server, ef: int, number: int, options: argparse.Namespace) -> Dict[str, Any]:
-    timed = ["--duration", f"{options.seconds}s", "--warmup", f"{options.warmup}s", "--seed", str(number)]
-    closed = load.run(server, [*timed, "--closed", "--connections", str(SATURATING_CONNECTIONS)], options.k, ef, options.format)
-    single = load.run(server, [*timed, "--closed", "--connections", "1"], options.k, ef, options.format)
+    path = load.folder / "records.csv"
+
+    def run(*arguments: str) -> Tuple[Dict[str, Any], Records]:
+        report = load.run(server, ["--warmup", f"{options.warmup}s", "--records", str(path), *arguments], options.k, ef, options.format)
+        return report, read_records(path).after(options.warmup)
+
+    timed = ["--duration", f"{options.seconds}s", "--seed", str(number), "--closed"]
+    closed, saturated = run(*timed, "--connections", str(SATURATING_CONNECTIONS))
+    single, lone = run(*timed, "--connections", "1")
     saturation = closed["achieved_rate"]
     arrivals = poisson_arrivals(options.share * saturation, options.warmup + options.open_seconds, seed=number)
     trace = load.folder / "trace.txt"
     # Nanoseconds: the tester reads seconds and rounds to those.
     trace.write_text("\n".join(f"{each:.9f}" for each in arrivals) + "\n")
-    opened = load.run(server, ["--arrival", f"trace:{trace}", "--warmup", f"{options.warmup}s", "--connections", str(OPEN_CONNECTIONS)],
-                      options.k, ef, options.format)
-    services = read_histogram(single["histograms"]["service"])
+    opened, played = run("--arrival", f"trace:{trace}", "--connections", str(OPEN_CONNECTIONS))
+    overheads = Overheads.between(saturated, lone, saturation)
+    drawn = read_histogram(single["histograms"]["service"])
     counted = arrivals >= options.warmup
-    # What a request costs a saturated server is less than its service time seen from outside, which contains the way there and back.
-    outside = max(0.0, services.mean - 1 / saturation)
     return {
         "saturation": saturation, "rate": float(numpy.count_nonzero(counted) / (arrivals[-1] - options.warmup)),
-        "service_us": {"mean": services.mean * 1e6, "p50": single["service_us"]["p50"], "p99": single["service_us"]["p99"]},
-        "measured_us": {"p50": opened["latency_us"]["p50"], "p99": opened["latency_us"]["p99"]},
-        "simulated_us": simulate(arrivals, counted, services, 0.0, number),
-        "strict_us": simulate(arrivals, counted, services.shifted(outside), outside, number),
+        "busy_us": overheads.busy * 1e6, "way_us": overheads.way * 1e6, "send_lag_us": opened["send_lag_us"]["p99"],
+        "service_us": {"lone": percentiles(lone.server), "open": percentiles(played.server)},
+        "measured_us": percentiles(played.ended - played.due),
+        "measured_from_send_us": percentiles(played.ended - played.sent),
+        "simulated_us": percentiles(replay(played.due, played.server, overheads)),
+        "simulated_from_send_us": percentiles(replay(played.sent, played.server, overheads)),
+        "drawn_us": simulate(arrivals, counted, drawn, number),
         "attempts": max(each["attempts"] for each in (closed, single, opened)),
         "spoilt": any(each["spoilt"] for each in (closed, single, opened)),
     }
 
 
-def simulate(arrivals: numpy.ndarray, counted: numpy.ndarray, services: Histogram, outside: float, seed: int) -> Dict[str, float]:
-    """Percentiles in microseconds; `outside` seconds are added to each latency, in which the server is free."""
+def simulate(arrivals: numpy.ndarray, counted: numpy.ndarray, services: Histogram, seed: int) -> Dict[str, float]:
+    """Percentiles in microseconds with independent service times."""
     generator = numpy.random.default_rng([seed, 1])
-    runs = [serve_in_order(arrivals, draw_services(services, len(arrivals), generator))[counted] + outside
+    runs = [percentiles(serve_in_order(arrivals, draw_services(services, len(arrivals), generator))[counted])
             for _ in range(SIMULATIONS)]
-    return {f"p{p}": statistics.median(percentile(run, p) for run in runs) * 1e6 for p in (50, 99)}
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
-def ratio(figures: Dict[str, Any], simulated: str) -> float | None:
-    measured = figures["measured_us"]["p99"]
-    return None if measured is None else measured / figures[simulated]["p99"]
+def percentiles(seconds: numpy.ndarray) -> Dict[str, float]:
+    """In microseconds."""
+    return {f"p{p}": percentile(seconds, p) * 1e6 for p in (50, 99)}
+
+
+# Each measured figure and the simulation that it is held against.
+RATIOS = {"ratio": ("measured_us", "simulated_us"), "from_send_ratio": ("measured_from_send_us", "simulated_from_send_us"),
+          "drawn_ratio": ("measured_us", "drawn_us")}
+
+
+def ratio(figures: Dict[str, Any], name: str) -> float:
+    measured, simulated = RATIOS[name]
+    return figures[measured]["p99"] / figures[simulated]["p99"]
 
 
 def markdown(result: Dict[str, Any]) -> str:
@@ -88,28 +107,23 @@ def table(result: Dict[str, Any], way: Dict[str, Any]) -> List[str]:
     lines = [f"Idle workers poll for {way['idle_poll_micros']} us. {result['snapshot']}, k = {result['k']}, ef {result['ef']}, one worker, Poisson arrivals at {result['share']} of "
              f"saturation for {result['open_seconds']} s; {result['started_at']}, {stamp['model']}, {stamp['cores']} cores, Linux "
              f"{stamp['kernel']}, load {stamp['load']:.2f} at the start, commit {stamp['commit']}. Microseconds.", "",
-             "| round | saturation/s | rate/s | service mean | p99 | measured p50 | p99 | simulated p50 | p99 | ratio of p99 | "
-             "strict p99 | ratio |",
-             "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+             "| round | saturation/s | rate/s | busy + way | lone service p50 | p99 | service p50 | p99 | latency p50 | p99 | queue p50 | p99 | "
+             "ratio of p99 | from sends: latency p99 | queue p99 | ratio | drawn: queue p99 | ratio |",
+             "|--:" * 18 + "|"]
     for number, each in enumerate(way["rounds"], start=1):
-        whole, strict = ratio(each, "simulated_us"), ratio(each, "strict_us")
-        lines.append(
-            f"| {number}{' (generator late)' if each['spoilt'] else ''} | {each['saturation']:,.0f} | {each['rate']:,.0f} | "
-            f"{each['service_us']['mean']:.0f} | {shown(each['service_us']['p99'])} | {shown(each['measured_us']['p50'])} | "
-            f"{shown(each['measured_us']['p99'])} | {each['simulated_us']['p50']:.0f} | {each['simulated_us']['p99']:.0f} | "
-            f"{shown(whole, 2)} | {each['strict_us']['p99']:.0f} | {shown(strict, 2)} |")
-    lines.append(f"\nMedian ratio {shown(way['ratio'], 2)}; strict {shown(way['strict_ratio'], 2)}. Strict: the server is busy for "
-                 "1 / saturation on average, and what its service times have beyond that delays a request without holding up the next.\n")
+        lone, service = each["service_us"]["lone"], each["service_us"]["open"]
+        measured, simulated = each["measured_us"], each["simulated_us"]
+        cells = [
+            f"{number}{' (generator late)' if each['spoilt'] else ''}", f"{each['saturation']:,.0f}", f"{each['rate']:,.0f}",
+            f"{each['busy_us']:.0f} + {each['way_us']:.0f}",
+            *(f"{figures[name]:,.0f}" for figures in (lone, service, measured, simulated) for name in ("p50", "p99")),
+            f"{ratio(each, 'ratio'):.2f}", f"{each['measured_from_send_us']['p99']:,.0f}",
+            f"{each['simulated_from_send_us']['p99']:,.0f}", f"{ratio(each, 'from_send_ratio'):.2f}",
+            f"{each['drawn_us']['p99']:,.0f}", f"{ratio(each, 'drawn_ratio'):.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"\nMedian ratios: {way['ratio']:.2f}; from sends {way['from_send_ratio']:.2f}; with drawn service times "
+                 f"{way['drawn_ratio']:.2f}.\n")
     return lines
-
-
-def shown(value: float | None, digits: int = 0) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
-
-
-def median(values: List[float | None]) -> float | None:
-    known = [each for each in values if each is not None]
-    return statistics.median(known) if known else None
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
@@ -124,15 +138,15 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     for number in range(1, options.rounds + 1):
         for way in ways:
             polling = ("--idle-poll-micros", str(way["idle_poll_micros"]))
-            with belfry_server(options.data, options.server_core, scratch, *polling) as server:
+            with belfry_server(options.data, options.server_core, scratch, "--server-timing", *polling) as server:
                 ef = ef or calibrate(server, calibration, options.k, 0.991, options.format)
                 way["rounds"].append(measure_round(load, server, ef, number, options))
             latest = way["rounds"][-1]
             note(f"round {number}, polling {way['idle_poll_micros']} us: saturation {latest['saturation']:,.0f}/s, "
-                 f"ratio {shown(ratio(latest, 'simulated_us'), 2)}")
+                 f"ratios {', '.join(f'{ratio(latest, name):.2f}' for name in RATIOS)}")
     for way in ways:
-        way["ratio"] = median([ratio(each, "simulated_us") for each in way["rounds"]])
-        way["strict_ratio"] = median([ratio(each, "strict_us") for each in way["rounds"]])
+        for name in RATIOS:
+            way[name] = statistics.median(ratio(each, name) for each in way["rounds"])
     return {**started, "snapshot": options.data.name + " items", "k": options.k, "ef": ef, "share": options.share,
             "open_seconds": options.open_seconds, "ways": ways}
 
@@ -162,7 +176,7 @@ def main() -> None:
     os.sched_setaffinity(0, {options.load_core})
     try:
         result = run(options)
-    except (Failure, OSError) as error:
+    except (Failure, OSError, ValueError) as error:
         sys.exit(f"tail.py: {error}")
     text = markdown(result)
     print(text)

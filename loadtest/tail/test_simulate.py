@@ -12,8 +12,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from simulate import (Histogram, draw_services, percentile, poisson_arrivals, read_histogram,  # noqa: E402
-                      serve_in_order)
+from simulate import (Histogram, Overheads, Records, draw_services, percentile, poisson_arrivals,  # noqa: E402
+                      read_histogram, read_records, replay, serve_in_order)
 
 ARRIVALS = 1_000_000
 
@@ -130,7 +130,52 @@ def test_services_are_drawn_as_they_were_measured() -> None:
     assert set(services) == {1e-4, 1e-3}
     assert numpy.count_nonzero(services == 1e-3) == pytest.approx(10_000, abs=500)
     assert histogram.mean == pytest.approx(1.9e-4)
-    assert histogram.shifted(5e-4).middles == pytest.approx([0, 5e-4])
+
+
+HEAD = "run,scheduled_ns,lag_ns,wait_ns,service_ns,server_ns,status,outcome\n"
+
+
+def test_records_are_read(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "records.csv"
+    path.write_text(HEAD + "1,1000,16,0,200000,150000,200,success\n1,3000000000,0,32,100000,90000,200,success\n")
+    records = read_records(path)
+    assert records.due == pytest.approx([1e-6, 3.0])
+    assert records.sent == pytest.approx([1.016e-6, 3.000000032])
+    assert records.ended == pytest.approx([2.01016e-4, 3.000100032])
+    assert records.after(2.0).server == pytest.approx([9e-5])
+
+
+@pytest.mark.parametrize("content", [
+    "", "run,scheduled_ns\n1,5\n", HEAD + "1,0,0,0,0,,200,success\n", HEAD + "1,0,0,0,0,100,429,status\n", HEAD + "1,x,0,0,0,5,200,success\n"])
+def test_records_that_cannot_be_simulated_are_refused(tmp_path: pathlib.Path, content: str) -> None:
+    path = tmp_path / "records.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError):
+        read_records(path)
+
+
+def test_a_replay_finds_the_latencies_of_a_server_that_works_in_order() -> None:
+    generator = numpy.random.default_rng(5)
+    due = poisson_arrivals(3000, 5, seed=6)
+    sent = due + generator.exponential(2e-5, len(due))
+    services = generator.lognormal(numpy.log(1.5e-4), 0.5, len(due))
+    busy, way = 2e-5, 3e-5
+    order = numpy.argsort(sent)
+    ended = numpy.empty(len(due))
+    ended[order] = sent[order] + serve_in_order(sent[order], services[order] + busy) + way
+    assert replay(sent, services, Overheads(busy, way)) == pytest.approx(ended - sent)
+    # Not being told of a pause that nobody's service saw, it does not find it.
+    assert replay(sent, services, Overheads(0, way)).mean() < (ended - sent).mean()
+
+
+def test_overheads_by_hand() -> None:
+    def records(service: float, latency: float) -> Records:
+        sent = numpy.arange(10) * 1e-3
+        return Records(sent, sent, sent + latency, numpy.full(10, service))
+    # Saturated, a request takes 200 us, of which the server saw 170; alone 40 us more than that pass outside.
+    overheads = Overheads.between(records(170e-6, 3e-3), records(160e-6, 230e-6), saturation=5000)
+    assert overheads.busy == pytest.approx(30e-6)
+    assert overheads.way == pytest.approx(40e-6)
 
 
 def test_the_load_testers_own_library_reads_the_same() -> None:

@@ -480,6 +480,7 @@ final class Generator {
         let status = connection.pointee.reply.status
         let body = connection.pointee.reply.body
         outcomes[position].status = status
+        outcomes[position].serverTicks = Outcome.ticks(connection.pointee.reply.serverNanoseconds)
         outcomes[position].snapshot = snapshots.find(in: body)
         let isSuccess = status >= 200 && status < 300
         finish(index, isSuccess ? .success : .status, at: now)

@@ -27,6 +27,7 @@ public struct Outcome: BitwiseCopyable, Sendable {
     var lagTicks: UInt32 = 0
     var waitTicks: UInt32 = 0
     var serviceTicks: UInt32 = 0
+    var serverTicks: UInt32 = 0
     /// The HTTP status, 0 without a reply.
     public var status: UInt16 = 0
     /// What became of it.
@@ -45,6 +46,8 @@ public struct Outcome: BitwiseCopyable, Sendable {
     public var wait: UInt64 { UInt64(waitTicks) << 4 }
     /// From the send to the end of the reply, in nanoseconds.
     public var service: UInt64 { UInt64(serviceTicks) << 4 }
+    /// What the server says that it worked on the request (`Server-Timing: total`), in nanoseconds; 0 where it does not say.
+    public var server: UInt64 { UInt64(serverTicks) << 4 }
     /// From the scheduled instant to the end of the reply, in nanoseconds.
     public var latency: UInt64 { (UInt64(lagTicks) + UInt64(waitTicks) + UInt64(serviceTicks)) << 4 }
 

@@ -31,6 +31,8 @@ struct ReplyBuffer {
     private var framing = Framing.untilClose
     /// What `Inference-Header-Content-Length` says: a binary reply begins with so many bytes of JSON. Nil without it.
     private(set) var jsonByteCount: Int?
+    /// What `Server-Timing` says about `total`, in nanoseconds; 0 without it.
+    private(set) var serverNanoseconds: UInt64 = 0
     /// The HTTP status, once the head is whole.
     private(set) var status: UInt16 = 0
     /// Whether the server closes the connection after this reply.
@@ -149,6 +151,7 @@ struct ReplyBuffer {
     private mutating func readFields(_ headLength: Int) -> Bool {
         framing = .untilClose
         jsonByteCount = nil
+        serverNanoseconds = 0
         var hasLength = false
         let bytes = base.assumingMemoryBound(to: UInt8.self)
         guard let statusLineEnd = memchr(base, 10, headLength) else { return false }
@@ -171,6 +174,12 @@ struct ReplyBuffer {
                 if length > 32, strncasecmp(base + line, "inference-header-content-length:", 32) == 0 {
                     guard let value = number(line + 32, next) else { return false }
                     jsonByteCount = value
+                }
+            case UInt8(ascii: "s"):
+                if length > 14, strncasecmp(base + line, "server-timing:", 14) == 0 {
+                    serverNanoseconds =
+                        ServerTiming.totalNanoseconds(
+                            UnsafeRawBufferPointer(start: base + line + 14, count: length - 14)) ?? serverNanoseconds
                 }
             case UInt8(ascii: "t"):
                 if length > 18, strncasecmp(base + line, "transfer-encoding:", 18) == 0 {
