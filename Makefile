@@ -160,7 +160,7 @@ test-long: libraries fixtures
 ## make test-swift   the daemon's tests, in a debug build
 test-swift: libraries fixtures readers
 	swift build --build-tests $(IMPORT_CHECK)
-	Tests/in-two.sh .build/debug/belfryPackageTests.xctest
+	Tests/side-by-side.sh .build/debug/belfryPackageTests.xctest
 
 # The optimised code, but for the tests' own; only so the count of heap allocations per request can be shown.
 OPTIMISED := -c release -Xswiftc -enable-testing --scratch-path .build/optimised
@@ -169,7 +169,7 @@ build-optimised: libraries
 
 ## make test-optimised  the daemon's tests, in an optimised build
 test-optimised: build-optimised fixtures readers
-	Tests/in-two.sh .build/optimised/release/belfryPackageTests.xctest
+	Tests/side-by-side.sh .build/optimised/release/belfryPackageTests.xctest
 
 ## make test-allocations  the count of heap allocations per request, and of references to what workers share
 test-allocations: build-optimised fixtures
@@ -199,7 +199,7 @@ UNDEFINED := -fsanitize=undefined -fsanitize-trap=undefined -fno-sanitize=vptr,f
 REPEATED_ARITHMETIC := CoverTheTruth|CoversTheMean
 sanitize: build-sanitize fixtures readers
 	BELFRY_SHORT=1 LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
-	  Tests/in-two.sh .build/sanitize/debug/belfryPackageTests.xctest --skip '$(REPEATED_ARITHMETIC)'
+	  Tests/side-by-side.sh .build/sanitize/debug/belfryPackageTests.xctest --skip '$(REPEATED_ARITHMETIC)'
 
 # C is optimised a little, as the documentation of the address sanitizer advises: walks and scans of vectors are most of the time there.
 build-sanitize: libraries
