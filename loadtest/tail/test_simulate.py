@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from simulate import (Histogram, Overheads, Records, draw_services, percentile, poisson_arrivals,  # noqa: E402
-                      read_histogram, read_records, replay, serve_in_order)
+                      read_histogram, read_pauses, read_records, replay, serve_in_order)
 
 ARRIVALS = 1_000_000
 
@@ -132,21 +132,23 @@ def test_services_are_drawn_as_they_were_measured() -> None:
     assert histogram.mean == pytest.approx(1.9e-4)
 
 
-HEAD = "run,scheduled_ns,lag_ns,wait_ns,service_ns,server_ns,status,outcome\n"
+HEAD = "run,unix_ns,scheduled_ns,lag_ns,wait_ns,service_ns,server_ns,status,outcome\n"
 
 
 def test_records_are_read(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "records.csv"
-    path.write_text(HEAD + "1,1000,16,0,200000,150000,200,success\n1,3000000000,0,32,100000,90000,200,success\n")
+    path.write_text(HEAD + "1,7000001000,1000,16,0,200000,150000,200,success\n1,10000000000,3000000000,0,32,100000,90000,200,success\n")
     records = read_records(path)
     assert records.due == pytest.approx([1e-6, 3.0])
     assert records.sent == pytest.approx([1.016e-6, 3.000000032])
     assert records.ended == pytest.approx([2.01016e-4, 3.000100032])
     assert records.after(2.0).server == pytest.approx([9e-5])
+    assert records.after(2.0).started_unix_ns == 7_000_000_000
 
 
 @pytest.mark.parametrize("content", [
-    "", "run,scheduled_ns\n1,5\n", HEAD + "1,0,0,0,0,,200,success\n", HEAD + "1,0,0,0,0,100,429,status\n", HEAD + "1,x,0,0,0,5,200,success\n"])
+    "", "run,scheduled_ns\n1,5\n", HEAD, HEAD + "1,0,0,0,0,0,,200,success\n", HEAD + "1,0,0,0,0,0,100,429,status\n",
+    HEAD + "1,0,x,0,0,0,5,200,success\n"])
 def test_records_that_cannot_be_simulated_are_refused(tmp_path: pathlib.Path, content: str) -> None:
     path = tmp_path / "records.csv"
     path.write_text(content)
@@ -166,6 +168,26 @@ def test_a_replay_finds_the_latencies_of_a_server_that_works_in_order() -> None:
     assert replay(sent, services, Overheads(busy, way)) == pytest.approx(ended - sent)
     # Not being told of a pause that nobody's service saw, it does not find it.
     assert replay(sent, services, Overheads(0, way)).mean() < (ended - sent).mean()
+
+
+def test_a_server_begins_nothing_during_a_pause() -> None:
+    arrivals = numpy.array([0.5, 1.2, 1.3, 1.95, 2.5, 6.0])
+    services = numpy.full(6, 0.1)
+    pauses = [(5.0, 5.5), (1.0, 2.0)]
+    # Three wait for the end of the pause at 2 and then for each other.
+    assert replay(arrivals, services, Overheads(0, 0), pauses) == pytest.approx([0.1, 0.9, 0.9, 0.35, 0.1, 0.1])
+    # One that was under way when the pause began is as long as it was measured.
+    assert replay(numpy.array([0.95]), numpy.array([1.1]), Overheads(0, 0), pauses) == pytest.approx([1.1])
+    assert replay(arrivals, services, Overheads(0, 0)) == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+
+
+def test_pauses_are_read(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "pauses.txt"
+    path.write_text("7000000000 7002000000\n8000000000 8000500000\n")
+    assert read_pauses(path, 7_000_000_000) == [(0.0, 0.002), (1.0, 1.0005)]
+    path.write_text("7000000000\n")
+    with pytest.raises(ValueError):
+        read_pauses(path, 0)
 
 
 def test_overheads_by_hand() -> None:
