@@ -14,7 +14,7 @@ import pathlib
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List
 
 import numpy
 
@@ -66,14 +66,13 @@ class Records:
     sent: numpy.ndarray
     ended: numpy.ndarray  # the last byte of the reply had come
     server: numpy.ndarray  # what the server said that it worked on the request
-    started_unix_ns: int = 0
 
     def after(self, warmup: float) -> "Records":
         counted = self.due >= warmup
-        return Records(self.due[counted], self.sent[counted], self.ended[counted], self.server[counted], self.started_unix_ns)
+        return Records(self.due[counted], self.sent[counted], self.ended[counted], self.server[counted])
 
 
-RECORD_FIELDS = ("unix_ns", "scheduled_ns", "lag_ns", "wait_ns", "service_ns", "server_ns", "outcome")
+RECORD_FIELDS = ("scheduled_ns", "lag_ns", "wait_ns", "service_ns", "server_ns", "outcome")
 
 
 def read_records(path: pathlib.Path) -> Records:
@@ -91,64 +90,39 @@ def read_records(path: pathlib.Path) -> Records:
                 raise ValueError(f"{path}, line {line}: the server did not say how long it took; serve --server-timing")
             for name, values in columns.items():
                 values.append(int(row[name]))
-    if not columns["unix_ns"]:
+    if not columns["scheduled_ns"]:
         raise ValueError(f"{path}: no request")
-    due, lag, wait, service, server = (numpy.array(columns[name], dtype=numpy.float64) / 1e9 for name in RECORD_FIELDS[1:-1])
+    due, lag, wait, service, server = (numpy.array(columns[name], dtype=numpy.float64) / 1e9 for name in RECORD_FIELDS[:-1])
     sent = due + lag + wait
-    return Records(due, sent, sent + service, server, columns["unix_ns"][0] - columns["scheduled_ns"][0])
-
-
-# Seconds, (start, end).
-Pauses = Sequence[Tuple[float, float]]
+    return Records(due, sent, sent + service, server)
 
 
 @dataclass(frozen=True)
 class Overheads:
     """Seconds that a request takes beyond the service time that the server measures."""
 
-    busy: float  # of the server: reading, parsing and sending, measured where it never rests
+    busy: float  # of the server: reading and parsing before, sending after
     way: float  # the rest of a lone request: the kernel, the way there and back, waking up
 
     @staticmethod
-    def between(saturated: Records, lone: Records, saturation: float) -> "Overheads":
-        busy = max(0.0, 1 / saturation - float(saturated.server.mean()))
+    def between(played: Records, lone: Records) -> "Overheads":
+        """A server that finds the next request waiting sends its reply a service time and `busy` after the one before: the median,
+        so that pauses do not count."""
+        order = numpy.argsort(played.sent, kind="stable")
+        sent, ended, server = played.sent[order], played.ended[order], played.server[order]
+        waited = sent[1:] < ended[:-1]
+        if not waited.any():
+            raise ValueError("no request found the server busy")
+        busy = max(0.0, float(numpy.median((numpy.diff(ended) - server[1:])[waited])))
         return Overheads(busy, max(0.0, float(numpy.median(lone.ended - lone.sent - lone.server)) - busy))
 
 
-def replay(arrivals: numpy.ndarray, services: numpy.ndarray, overheads: Overheads, pauses: Pauses = ()) -> numpy.ndarray:
-    """Latencies in seconds of a queue with one server in which each request takes what this server measured of it.
-
-    A server that rests begins nothing during a pause: a request that would begin in one begins at its end. A pause that strikes a
-    request under way is in the time that the server measured.
-    """
+def replay(arrivals: numpy.ndarray, services: numpy.ndarray, overheads: Overheads) -> numpy.ndarray:
+    """Latencies in seconds of a queue with one server in which each request takes what this server measured of it."""
     order = numpy.argsort(arrivals, kind="stable")
-    held = delayed(arrivals[order], pauses)
     latencies = numpy.empty(len(arrivals))
-    latencies[order] = serve_in_order(held, services[order] + overheads.busy) + (held - arrivals[order]) + overheads.way
+    latencies[order] = serve_in_order(arrivals[order], services[order] + overheads.busy) + overheads.way
     return latencies
-
-
-def delayed(arrivals: numpy.ndarray, pauses: Pauses) -> numpy.ndarray:
-    """Arrivals that a pause holds up until it ends: with one server in order it is the same whether a request cannot come or
-    cannot begin. `pauses`: seconds, (start, end), none within another."""
-    if len(pauses) == 0:
-        return arrivals
-    starts, ends = numpy.array(sorted(pauses)).T
-    place = numpy.searchsorted(starts, arrivals, side="right") - 1
-    inside = (place >= 0) & (arrivals < ends[place])
-    return numpy.where(inside, ends[place], arrivals)
-
-
-def read_pauses(path: pathlib.Path, started_unix_ns: int) -> List[Tuple[float, float]]:
-    """What pauses.py wrote, in seconds from the start of a run."""
-    pauses = []
-    for number, line in enumerate(path.read_text(encoding="ascii").splitlines(), start=1):
-        try:
-            start, end = (int(each) for each in line.split())
-        except ValueError:
-            raise ValueError(f"{path}, line {number}: not the start and the end of a pause: {line!r}") from None
-        pauses.append(((start - started_unix_ns) / 1e9, (end - started_unix_ns) / 1e9))
-    return pauses
 
 
 # Measured service times

@@ -17,7 +17,6 @@ import os
 import pathlib
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from typing import Any, Dict, List, Tuple
@@ -31,33 +30,13 @@ from compare import Truth, binary_digest, calibrate, machine, note  # noqa: E402
 from load import Load  # noqa: E402
 from servers import Failure, Server, belfry_server  # noqa: E402
 from simulate import (Histogram, Overheads, Records, draw_services, percentile, poisson_arrivals,  # noqa: E402
-                      read_histogram, read_pauses, read_records, replay, serve_in_order)
+                      read_histogram, read_records, replay, serve_in_order)
 
 # Service times are drawn, so a queue is simulated several times; the median of its percentiles is taken.
 SIMULATIONS = 21
 SATURATING_CONNECTIONS = 16
 # Enough that hardly a request waits for a connection and not in the server's queue; it waits either way.
 OPEN_CONNECTIONS = 64
-
-
-class Watch:
-    """pauses.py beside what runs in the `with` block."""
-
-    def __init__(self, core: int, path: pathlib.Path):
-        self.path = path
-        self.command = [sys.executable, str(HERE / "pauses.py"), "--core", str(core), "--out", str(path)]
-
-    def __enter__(self) -> "Watch":
-        self.path.unlink(missing_ok=True)
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        if not self.process.stdout.readline():
-            raise Failure(f"pauses.py ended with {self.process.wait()}")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait()
 
 
 def measure_round(load: Load, server: Server, ef: int, number: int, options: argparse.Namespace) -> Dict[str, Any]:
@@ -68,18 +47,15 @@ def measure_round(load: Load, server: Server, ef: int, number: int, options: arg
         return report, read_records(path).after(options.warmup)
 
     timed = ["--duration", f"{options.seconds}s", "--seed", str(number), "--closed"]
-    closed, saturated = run(*timed, "--connections", str(SATURATING_CONNECTIONS))
+    closed, _ = run(*timed, "--connections", str(SATURATING_CONNECTIONS))
     single, lone = run(*timed, "--connections", "1")
     saturation = closed["achieved_rate"]
     arrivals = poisson_arrivals(options.share * saturation, options.warmup + options.open_seconds, seed=number)
     trace = load.folder / "trace.txt"
     # Nanoseconds: the tester reads seconds and rounds to those.
     trace.write_text("\n".join(f"{each:.9f}" for each in arrivals) + "\n")
-    with Watch(options.server_core, load.folder / "pauses.txt") as watch:
-        opened, played = run("--arrival", f"trace:{trace}", "--connections", str(OPEN_CONNECTIONS))
-    pauses = read_pauses(watch.path, played.started_unix_ns)
-    seen = [end - start for start, end in pauses if start >= options.warmup]
-    overheads = Overheads.between(saturated, lone, saturation)
+    opened, played = run("--arrival", f"trace:{trace}", "--connections", str(OPEN_CONNECTIONS))
+    overheads = Overheads.between(played, lone)
     drawn = read_histogram(single["histograms"]["service"])
     counted = arrivals >= options.warmup
     return {
@@ -89,8 +65,7 @@ def measure_round(load: Load, server: Server, ef: int, number: int, options: arg
         "measured_us": percentiles(played.ended - played.due),
         "measured_from_send_us": percentiles(played.ended - played.sent),
         "simulated_us": percentiles(replay(played.due, played.server, overheads)),
-        "simulated_with_pauses_us": percentiles(replay(played.sent, played.server, overheads, pauses)),
-        "pauses": {"count": len(seen), "ms": sum(seen) * 1e3, "longest_ms": max(seen, default=0.0) * 1e3},
+        "simulated_from_send_us": percentiles(replay(played.sent, played.server, overheads)),
         "drawn_us": simulate(arrivals, counted, drawn, number),
         "attempts": max(each["attempts"] for each in (closed, single, opened)),
         "spoilt": any(each["spoilt"] for each in (closed, single, opened)),
@@ -111,7 +86,7 @@ def percentiles(seconds: numpy.ndarray) -> Dict[str, float]:
 
 
 # Each measured figure and the simulation that it is held against.
-RATIOS = {"ratio": ("measured_us", "simulated_us"), "with_pauses_ratio": ("measured_from_send_us", "simulated_with_pauses_us"),
+RATIOS = {"ratio": ("measured_us", "simulated_us"), "from_send_ratio": ("measured_from_send_us", "simulated_from_send_us"),
           "drawn_ratio": ("measured_us", "drawn_us")}
 
 
@@ -133,8 +108,8 @@ def table(result: Dict[str, Any], way: Dict[str, Any]) -> List[str]:
              f"saturation for {result['open_seconds']} s; {result['started_at']}, {stamp['model']}, {stamp['cores']} cores, Linux "
              f"{stamp['kernel']}, load {stamp['load']:.2f} at the start, commit {stamp['commit']}. Microseconds.", "",
              "| round | saturation/s | rate/s | busy + way | lone service p50 | p99 | service p50 | p99 | latency p50 | p99 | queue p50 | p99 | "
-             "ratio of p99 | pauses | ms | with pauses: latency p99 | queue p99 | ratio | drawn: queue p99 | ratio |",
-             "|--:" * 20 + "|"]
+             "ratio of p99 | from sends: latency p99 | queue p99 | ratio | drawn: queue p99 | ratio |",
+             "|--:" * 18 + "|"]
     for number, each in enumerate(way["rounds"], start=1):
         lone, service = each["service_us"]["lone"], each["service_us"]["open"]
         measured, simulated = each["measured_us"], each["simulated_us"]
@@ -142,12 +117,12 @@ def table(result: Dict[str, Any], way: Dict[str, Any]) -> List[str]:
             f"{number}{' (generator late)' if each['spoilt'] else ''}", f"{each['saturation']:,.0f}", f"{each['rate']:,.0f}",
             f"{each['busy_us']:.0f} + {each['way_us']:.0f}",
             *(f"{figures[name]:,.0f}" for figures in (lone, service, measured, simulated) for name in ("p50", "p99")),
-            f"{ratio(each, 'ratio'):.2f}", str(each["pauses"]["count"]), f"{each['pauses']['ms']:.0f}",
-            f"{each['measured_from_send_us']['p99']:,.0f}", f"{each['simulated_with_pauses_us']['p99']:,.0f}",
-            f"{ratio(each, 'with_pauses_ratio'):.2f}",
+            f"{ratio(each, 'ratio'):.2f}",
+            f"{each['measured_from_send_us']['p99']:,.0f}", f"{each['simulated_from_send_us']['p99']:,.0f}",
+            f"{ratio(each, 'from_send_ratio'):.2f}",
             f"{each['drawn_us']['p99']:,.0f}", f"{ratio(each, 'drawn_ratio'):.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    lines.append(f"\nMedian ratios: {way['ratio']:.2f}; with pauses, from sends {way['with_pauses_ratio']:.2f}; with drawn service times "
+    lines.append(f"\nMedian ratios: {way['ratio']:.2f}; from sends {way['from_send_ratio']:.2f}; with drawn service times "
                  f"{way['drawn_ratio']:.2f}.\n")
     return lines
 

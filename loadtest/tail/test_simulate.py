@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from simulate import (Histogram, Overheads, Records, draw_services, percentile, poisson_arrivals,  # noqa: E402
-                      read_histogram, read_pauses, read_records, replay, serve_in_order)
+                      read_histogram, read_records, replay, serve_in_order)
 
 ARRIVALS = 1_000_000
 
@@ -143,7 +143,6 @@ def test_records_are_read(tmp_path: pathlib.Path) -> None:
     assert records.sent == pytest.approx([1.016e-6, 3.000000032])
     assert records.ended == pytest.approx([2.01016e-4, 3.000100032])
     assert records.after(2.0).server == pytest.approx([9e-5])
-    assert records.after(2.0).started_unix_ns == 7_000_000_000
 
 
 @pytest.mark.parametrize("content", [
@@ -170,34 +169,18 @@ def test_a_replay_finds_the_latencies_of_a_server_that_works_in_order() -> None:
     assert replay(sent, services, Overheads(0, way)).mean() < (ended - sent).mean()
 
 
-def test_a_server_begins_nothing_during_a_pause() -> None:
-    arrivals = numpy.array([0.5, 1.2, 1.3, 1.95, 2.5, 6.0])
-    services = numpy.full(6, 0.1)
-    pauses = [(5.0, 5.5), (1.0, 2.0)]
-    # Three wait for the end of the pause at 2 and then for each other.
-    assert replay(arrivals, services, Overheads(0, 0), pauses) == pytest.approx([0.1, 0.9, 0.9, 0.35, 0.1, 0.1])
-    # One that was under way when the pause began is as long as it was measured.
-    assert replay(numpy.array([0.95]), numpy.array([1.1]), Overheads(0, 0), pauses) == pytest.approx([1.1])
-    assert replay(arrivals, services, Overheads(0, 0)) == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
-
-
-def test_pauses_are_read(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "pauses.txt"
-    path.write_text("7000000000 7002000000\n8000000000 8000500000\n")
-    assert read_pauses(path, 7_000_000_000) == [(0.0, 0.002), (1.0, 1.0005)]
-    path.write_text("7000000000\n")
+def test_overheads_are_found_in_a_run() -> None:
+    sent = poisson_arrivals(3000, 2, seed=8)
+    services = numpy.random.default_rng(9).lognormal(numpy.log(1.5e-4), 0.5, len(sent))
+    ended = sent + serve_in_order(sent, services + 2e-5) + 3e-5
+    played = Records(sent, sent, ended, services)
+    alone = numpy.arange(10) * 1e-3
+    lone = Records(alone, alone, alone + 210e-6, numpy.full(10, 160e-6))
+    overheads = Overheads.between(played, lone)
+    assert overheads.busy == pytest.approx(20e-6, abs=1e-9)
+    assert overheads.way == pytest.approx(30e-6, abs=1e-9)
     with pytest.raises(ValueError):
-        read_pauses(path, 0)
-
-
-def test_overheads_by_hand() -> None:
-    def records(service: float, latency: float) -> Records:
-        sent = numpy.arange(10) * 1e-3
-        return Records(sent, sent, sent + latency, numpy.full(10, service))
-    # Saturated, a request takes 200 us, of which the server saw 170; alone 40 us more than that pass outside.
-    overheads = Overheads.between(records(170e-6, 3e-3), records(160e-6, 230e-6), saturation=5000)
-    assert overheads.busy == pytest.approx(30e-6)
-    assert overheads.way == pytest.approx(40e-6)
+        Overheads.between(lone, lone)
 
 
 def test_the_load_testers_own_library_reads_the_same() -> None:
