@@ -134,7 +134,7 @@ class Contestant:
 
     def calibrate_peer(self, grid: Mapping[str, Any]) -> Dict[str, Any]:
         request = {"half": str(self.data.first), "ks": grid["k"], "aims": [aim(grid, target) for target in grid["targets"]],
-                   "slowest_us": grid["slowest_us"]}
+                   "slowest_us": grid["slowest_us"], "seconds_per_setting": grid["calibration_seconds"]}
         points = self.work("calibrate", request)["points"]
         settings = []
         for k in grid["k"]:
