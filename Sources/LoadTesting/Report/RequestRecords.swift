@@ -16,7 +16,8 @@ public enum RequestRecords {
             let start = UInt64(run.startedAt * 1e9)
             for outcome in run.outcomes {
                 writer.appendJSON(number + 1)
-                for value in [start + outcome.scheduled, outcome.scheduled, outcome.lag, outcome.wait, outcome.service] {
+                for value in [start + outcome.scheduled, outcome.scheduled, outcome.lag, outcome.wait, outcome.service]
+                {
                     writer.append(",")
                     writer.appendJSON(value)
                 }
