@@ -111,7 +111,7 @@ bench-environment:
 bench-servers: build stacks $(STACKS_DATA)/stack/hnswlib.index $(STACKS_DATA)/lists/items-$(ITEMS)/_SUCCESS
 	$(STACKS_PYTHON) loadtest/stacks/compare.py --data $(STACKS_DATA) --json .build/bench/servers.json --markdown .build/bench/servers.md
 
-## make bench-tail   the tail at half of saturation beside that of a simulated queue; about 5 minutes
+## make bench-tail   the tail at half of saturation beside that of a simulated queue; about 6 minutes
 bench-tail: build stacks $(STACKS_DATA)/stack/model.txt
 	$(STACKS_PYTHON) loadtest/tail/tail.py --data $(STACKS_DATA) --json .build/bench/tail.json --markdown .build/bench/tail.md
 

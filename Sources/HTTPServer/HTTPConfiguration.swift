@@ -12,8 +12,9 @@ public struct HTTPConfiguration: Sendable {
     public var idlePollMicros: Int
     /// Whether handlers may postpone replies (`Exchange.postpone`).
     public var postponesReplies: Bool
-    /// Whether each reply says how long the server worked on it, from its request line to the hand-over of the reply, in
+    /// Whether a reply says how long its request was with the server, from its request line to the hand-over of the reply, in
     /// milliseconds: `Server-Timing: total;dur=0.183` (<https://www.w3.org/TR/server-timing/>). Costs libmicrohttpd an allocation.
+    /// Replies that libmicrohttpd writes by itself, and words before a connection is cut, do not.
     public var sendsServerTiming: Bool
 
     /// Describes a server; nothing is opened yet.

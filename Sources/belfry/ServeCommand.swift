@@ -32,7 +32,9 @@ struct Serve: AsyncParsableCommand {
     )
     var idlePollMicros: Int?
 
-    @Flag(help: "Say in each reply how long the server worked on it: Server-Timing: total;dur=0.183, in milliseconds.")
+    @Flag(
+        help:
+            "Say in replies how long the request was with the server: Server-Timing: total;dur=0.183, in milliseconds.")
     var serverTiming = false
 
     @Option(help: "How long a drain may take, in seconds. (default: 10)")

@@ -66,11 +66,12 @@ import Testing
 
     @Test func binaryRepliesAreChecked() throws {
         let snapshot = try Fixtures.path("cs3-one-cycle")
-        let daemon = try Daemon(snapshot: snapshot)
+        let daemon = try Daemon(snapshot: snapshot, arguments: ["--server-timing"])
         let directory = try TemporaryDirectory()
         let run = try load(
             daemon.port,
             [
+                "--records", directory.file("r.csv"),
                 "--snapshot", snapshot, "--rate", "200", "--duration", "2s", "--warmup", "0s", "--validate", "100%",
                 "--format", "binary", "--threshold", "errors<=0%", "--threshold", "invalid<=0%", "--threshold",
                 "recall@100>=0.9", "--json", directory.file("r.json"),
@@ -80,6 +81,13 @@ import Testing
         let validation = try #require(report["validation"] as? [String: Any])
         #expect(validation["checked"] as? Int == report["requests"] as? Int && validation["invalid"] as? Int == 0)
         #expect(report["degraded"] as? Int == 0)
+        let records = try String(contentsOfFile: directory.file("r.csv"), encoding: .utf8).split(separator: "\n")
+        #expect(records.count - 1 == report["requests"] as? Int)
+        for record in records.dropFirst() {
+            let fields = record.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+            // What the server took is a part of the service.
+            #expect(fields.count == 9 && fields[6] > 0 && fields[6] <= fields[5] + 1000, "\(record)")
+        }
         #expect((report["snapshots"] as? [[String: Any]])?.map { $0["id"] as? String } == ["cs3-one-cycle"])
     }
 

@@ -27,7 +27,9 @@ extension GenerationTests {
             "total;dur=.",
             "db;dur=5", "total;desc=\"dur=5\"", "total;dur=3600001", "total;dur=99999999999999999999",
             "a b, total;dur=1",
-            "total;dur=1.2.3", "a;desc=\"total;dur=5", "=;=,total;dur=1", "a;desc=\"\\",
+            "total;dur=1.2.3", "total;dur=x;dur=5", "total;dur=20000000000000", "total;dur=1796049600000000",
+            "total;dur=3600000000000", "total;dur=3600000000001", "total;dur=18446744073709551615",
+            "a;desc=\"total;dur=5", "=;=,total;dur=1", "a;desc=\"\\",
         ])
         func whatIsNoTotalIsNone(_ field: String) {
             #expect(nanoseconds(field) == nil)
@@ -35,7 +37,9 @@ extension GenerationTests {
 
         @Test func randomFieldsAreReadToTheirEnd() {
             var random = SeededRandom(seed: 71)
-            let pieces = ["total", "dur", "=", ";", ",", "\"", "\\", "1", ".", " ", "x", "\u{0}", "9999999999"]
+            let pieces = [
+                "total", "dur", "=", ";", ",", "\"", "\\", "1", ".", " ", "x", "\u{0}", "9999999999", "17960496",
+            ]
             for _ in 0..<Repetitions.count(20_000, long: 1_000_000) {
                 let field = (0..<random.below(12)).map { _ in pieces[random.below(pieces.count)] }.joined()
                 if let value = nanoseconds(field) { #expect(value <= 3_600_000_000_000) }

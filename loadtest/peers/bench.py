@@ -38,6 +38,8 @@ REPOSITORY = HERE.parent.parent
 CACHE = REPOSITORY / ".build/bench"
 PACKAGES = ("faiss-cpu", "hnswlib", "usearch", "scann", "scalable-vs", "numpy")
 SHUFFLE_SEED = 20261
+# What the walk through the grid is.
+WALK_DIGEST = hashlib.sha256((HERE / "grid.py").read_bytes()).hexdigest()[:16]
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                                      "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
 
@@ -127,7 +129,7 @@ class Contestant:
     def fingerprint(self, grid: Mapping[str, Any]) -> str:
         """Another grid, another program or other data ask for another calibration."""
         facts: List[Any] = [self.specification, grid["k"], grid["targets"], grid["margins"], grid["slowest_us"],
-                            self.data.about, self.built.get("version")]
+                            self.data.about, self.built.get("version"), grid["calibration_seconds"], WALK_DIGEST]
         if self.ours is not None:
             facts.append([self.ours.binary.stat().st_mtime_ns, self.ours.repeats_settings])
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

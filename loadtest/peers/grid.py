@@ -54,14 +54,14 @@ def values_of(rule: Mapping[str, Any], k: int, items: int) -> List[int]:
 
 def explore(evaluate: Callable[[Setting], Point], axes: Mapping[str, Sequence[int]], targets: Sequence[float],
             slowest: float) -> List[Point]:
-    """Every point tried. `axes` has the first parameter first; a point with a mean over `slowest` microseconds ends its row."""
+    """Every point tried. `axes` has the first parameter first; a point with a median over `slowest` microseconds ends its row."""
     if not axes:
         return [evaluate({})]
     (first, values), *rest = axes.items()
     points: List[Point] = []
     start = 0
     for other in ([{}] if not rest else [{rest[0][0]: value} for value in sorted(rest[0][1], reverse=True)]):
-        best = {target: point.mean for target in targets if (point := cheapest(points, target)) is not None}
+        best = {target: point.p50 for target in targets if (point := cheapest(points, target)) is not None}
         limit = min(slowest, SLACK * best.get(max(targets), slowest))
         row = explore_row(lambda value: evaluate({first: value, **other}), values[start:], targets, limit, best, bool(rest))
         points += row
@@ -73,7 +73,7 @@ def explore(evaluate: Callable[[Setting], Point], axes: Mapping[str, Sequence[in
 
 def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets: Sequence[float], slowest: float,
                 best: Mapping[float, float], bounded: bool) -> List[Point]:
-    """The points of one row. `best` has the mean times that other rows need for the targets: a bracket that begins far above
+    """The points of one row. `best` has the median times that other rows need for the targets: a bracket that begins far above
     is not halved, because nothing in it can win. `bounded`: the second parameter may bound the recall, and a stride that
     brings next to nothing ends the row."""
     tried: Dict[int, Point] = {}
@@ -86,7 +86,7 @@ def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets
     place, before = 0, -1.0
     while True:
         point = attempt(place)
-        if point.recall >= max(targets) or point.mean > slowest or place == len(values) - 1:
+        if point.recall >= max(targets) or point.p50 > slowest or place == len(values) - 1:
             break
         if bounded and point.recall > 0.5 and point.recall - before < SATURATED:
             break
@@ -98,7 +98,7 @@ def explore_row(evaluate: Callable[[int], Point], values: Sequence[int], targets
             continue
         high = reached[0]
         low = max((place for place in tried if place < high), default=-1)
-        if low >= 0 and tried[low].mean > SLACK * best.get(target, slowest):
+        if low >= 0 and tried[low].p50 > SLACK * best.get(target, slowest):
             continue
         while high - low > 1 and low >= 0:
             middle = (low + high) // 2

@@ -72,6 +72,8 @@ class Records:
         return Records(self.due[counted], self.sent[counted], self.ended[counted], self.server[counted])
 
 
+# A request that was sent so long before the reply to the one before it did reach a busy server.
+WAITING_SECONDS = 1e-4
 RECORD_FIELDS = ("scheduled_ns", "lag_ns", "wait_ns", "service_ns", "server_ns", "outcome")
 
 
@@ -102,19 +104,27 @@ class Overheads:
     """Seconds that a request takes beyond the service time that the server measures."""
 
     busy: float  # of the server: reading and parsing before, sending after
-    way: float  # the rest of a lone request: the kernel, the way there and back, waking up
+    way: float  # the rest of a lone request: the kernel, the way there and back, waking up; below 0 if `busy` is more than all of it
 
     @staticmethod
-    def between(played: Records, lone: Records) -> "Overheads":
-        """A server that finds the next request waiting sends its reply a service time and `busy` after the one before: the median,
-        so that pauses do not count."""
+    def of(saturated: Records, lone: Records, saturation: float) -> "Overheads":
+        """`busy` is what a server that never rests takes for a request beyond its service time. `saturation`: requests/s."""
+        return Overheads.from_busy(1 / saturation - float(saturated.server.mean()), lone)
+
+    @staticmethod
+    def fitted(played: Records, lone: Records) -> "Overheads":
+        """`busy` from the run that is replayed: the median, over requests that found others waiting, of the time between the reply
+        before and theirs beyond their service time. Its own tail is not in it, its slower pace is."""
         order = numpy.argsort(played.sent, kind="stable")
         sent, ended, server = played.sent[order], played.ended[order], played.server[order]
-        waited = sent[1:] < ended[:-1]
+        waited = sent[1:] < ended[:-1] - WAITING_SECONDS
         if not waited.any():
             raise ValueError("no request found the server busy")
-        busy = max(0.0, float(numpy.median((numpy.diff(ended) - server[1:])[waited])))
-        return Overheads(busy, max(0.0, float(numpy.median(lone.ended - lone.sent - lone.server)) - busy))
+        return Overheads.from_busy(float(numpy.median((numpy.diff(ended) - server[1:])[waited])), lone)
+
+    @staticmethod
+    def from_busy(busy: float, lone: Records) -> "Overheads":
+        return Overheads(busy, float(numpy.median(lone.ended - lone.sent - lone.server)) - busy)
 
 
 def replay(arrivals: numpy.ndarray, services: numpy.ndarray, overheads: Overheads) -> numpy.ndarray:

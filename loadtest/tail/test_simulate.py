@@ -169,18 +169,28 @@ def test_a_replay_finds_the_latencies_of_a_server_that_works_in_order() -> None:
     assert replay(sent, services, Overheads(0, way)).mean() < (ended - sent).mean()
 
 
+def lone_records(service: float, latency: float) -> Records:
+    sent = numpy.arange(10) * 1e-3
+    return Records(sent, sent, sent + latency, numpy.full(10, service))
+
+
+def test_overheads_by_hand() -> None:
+    # Saturated, a request takes 200 us, of which the server saw 170; alone 70 us pass outside.
+    overheads = Overheads.of(lone_records(170e-6, 3e-3), lone_records(160e-6, 230e-6), saturation=5000)
+    assert overheads.busy == pytest.approx(30e-6)
+    assert overheads.way == pytest.approx(40e-6)
+
+
 def test_overheads_are_found_in_a_run() -> None:
     sent = poisson_arrivals(3000, 2, seed=8)
     services = numpy.random.default_rng(9).lognormal(numpy.log(1.5e-4), 0.5, len(sent))
     ended = sent + serve_in_order(sent, services + 2e-5) + 3e-5
-    played = Records(sent, sent, ended, services)
-    alone = numpy.arange(10) * 1e-3
-    lone = Records(alone, alone, alone + 210e-6, numpy.full(10, 160e-6))
-    overheads = Overheads.between(played, lone)
+    lone = lone_records(160e-6, 210e-6)
+    overheads = Overheads.fitted(Records(sent, sent, ended, services), lone)
     assert overheads.busy == pytest.approx(20e-6, abs=1e-9)
     assert overheads.way == pytest.approx(30e-6, abs=1e-9)
     with pytest.raises(ValueError):
-        Overheads.between(lone, lone)
+        Overheads.fitted(lone, lone)
 
 
 def test_the_load_testers_own_library_reads_the_same() -> None:

@@ -10,12 +10,16 @@ enum ServerTiming {
         while !scanner.isAtEnd {
             let isTotal = scanner.token().elementsEqual("total".utf8)
             var duration: UInt64?
+            var hasDuration = false
             while scanner.skip(";") {
                 let isDuration = scanner.token().elementsEqual("dur".utf8)
                 guard scanner.skip("=") else { continue }
                 let value = scanner.value()
                 // A parameter's first value counts.
-                if isDuration, duration == nil { duration = nanoseconds(value) }
+                if isDuration, !hasDuration {
+                    hasDuration = true
+                    duration = nanoseconds(value)
+                }
             }
             if isTotal { return duration }
             guard scanner.skip(",") else { return nil }
@@ -36,15 +40,20 @@ enum ServerTiming {
                     decimals = count + 1
                 }
                 value = value * 10 + UInt64(byte - 0x30)
-                guard value <= 3_600_000_000_000_000 else { return nil }
+                guard value <= nanosecondsMax else { return nil }
             } else {
                 return nil
             }
         }
         guard text.contains(where: { $0 != UInt8(ascii: ".") }) else { return nil }
-        for _ in (decimals ?? 0)..<6 { value *= 10 }
-        return value <= 3_600_000_000_000 ? value : nil
+        for _ in (decimals ?? 0)..<6 {
+            value *= 10
+            guard value <= nanosecondsMax else { return nil }
+        }
+        return value
     }
+
+    private static let nanosecondsMax: UInt64 = 3_600_000_000_000
 
     private struct Scanner {
         private let bytes: UnsafeRawBufferPointer

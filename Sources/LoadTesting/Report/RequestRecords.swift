@@ -1,7 +1,7 @@
 internal import JSON
 internal import Memory
 
-/// Every request of the runs, the warm-up's too, in the order they were due, as CSV: for those who want to see more than
+/// Every request of the runs that was sent or given up, the warm-up's too, in the order they were due, as CSV: for those who want to see more than
 /// percentiles. Times in nanoseconds; see `Outcome` for what each is. `unix_ns` is `scheduled_ns` by the wall clock, to about a
 /// microsecond, for those who look for the instant in another log.
 ///
@@ -13,7 +13,8 @@ public enum RequestRecords {
         var writer = ByteWriter(capacity: 1 << 16)
         writer.append("run,unix_ns,scheduled_ns,lag_ns,wait_ns,service_ns,server_ns,status,outcome\n")
         for (number, run) in runs.enumerated() {
-            let start = UInt64(run.startedAt * 1e9)
+            // A Double of today holds half a microsecond.
+            let start = UInt64((run.startedAt * 1e6).rounded()) * 1000
             for outcome in run.outcomes {
                 writer.appendJSON(number + 1)
                 for value in [start + outcome.scheduled, outcome.scheduled, outcome.lag, outcome.wait, outcome.service]
