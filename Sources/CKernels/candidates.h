@@ -20,8 +20,12 @@ static inline int is_late(uint64_t deadline) {
 // MARK: Candidates
 
 // What may be among the k best, by scores that are not exact. Appended to as a scan goes; from time to time the k-th best
-// score so far is looked for, and what falls short of it by more than `margin` is dropped.
+// score so far is looked for, and what falls short of it by more than `margin` is dropped. Where too many are left, an exact
+// search settles them: scores them by their vectors and remembers the best k. Another keeps the better ones.
 typedef struct candidates {
+    const belfry_vectors *vectors;
+    const uint32_t *rows;  // by position; NULL if each position is its row
+    const float *query;
     float *scores;
     uint32_t *positions;
     size_t count, capacity;
@@ -30,18 +34,24 @@ typedef struct candidates {
     float bound;   // at least k of them are known to reach it
     float margin;  // how far below the bound one may lie and still be among the best
     float reach_limit;  // less than that once there was no room for all of them
-    int overflowed;
+    size_t settled_above;  // an exact search settles more than these; 0 for another
+    hit_key *settled;  // a heap of the best k that were settled
+    size_t settled_count;
+    size_t rescored;  // how many were settled
 } candidates;
 
 // A scan appends at most this many at a time, and the vector stores behind them.
 enum { APPENDED_MAX = 256, STORE_SLACK = 16 };
 
-static inline candidates no_candidates(belfry_search_scratch *scratch, size_t k, float margin) {
+static inline candidates no_candidates(
+    const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k, float margin,
+    belfry_search_scratch *scratch) {
     size_t first = 2 * k < 512 ? 512 : 2 * k;
     size_t room = scratch->candidate_capacity - APPENDED_MAX - STORE_SLACK;
     return (candidates){
-        .scores = scratch->candidate_scores, .positions = scratch->candidate_positions, .capacity = room, .k = k,
-        .limit = first < room ? first : room, .bound = -INFINITY, .margin = margin, .reach_limit = INFINITY};
+        .vectors = vectors, .rows = rows, .query = query, .scores = scratch->candidate_scores,
+        .positions = scratch->candidate_positions, .capacity = room, .k = k, .limit = first < room ? first : room,
+        .bound = -INFINITY, .margin = margin, .reach_limit = INFINITY, .settled = scratch->collected};
 }
 
 static inline void drop_below(candidates *c, float threshold) {
@@ -54,21 +64,48 @@ static inline void drop_below(candidates *c, float threshold) {
     c->count = kept;
 }
 
+// Scores all candidates by their vectors.
+static inline void score_by_vectors(candidates *c) {
+    const belfry_vectors *vectors = c->vectors;
+    vectors->scorer->gathered(c->query, vectors->values, vectors->dimension, c->positions, c->count, c->scores);
+    c->rescored += c->count;
+}
+
+static inline hit_key hit_of(const candidates *c, size_t i) {
+    uint32_t position = c->positions[i];
+    return key_of(c->scores[i], c->rows ? c->rows[position] : position);
+}
+
+// The bound is then a k-th best score itself, and not the least that it may be.
+static inline void settle(candidates *c) {
+    score_by_vectors(c);
+    for (size_t i = 0; i < c->count; i++) offer(c->settled, &c->settled_count, c->k, hit_of(c, i));
+    c->count = 0;
+    if (c->settled_count == c->k && score_of(c->settled[0]) > c->bound) c->bound = score_of(c->settled[0]);
+}
+
+// Keeps the better candidates where there is no room for all within the margin, and narrows the margin.
+static inline void narrow(candidates *c) {
+    size_t most = c->capacity / 2 < c->k ? c->k : c->capacity / 2;
+    if (c->count <= most) return;
+    float least = score_of_rank(c->scores, c->count, most);
+    drop_below(c, least);
+    if (c->count > most + most / 4) c->count = most;
+    c->reach_limit = c->bound - least > 0 ? c->bound - least : 0;
+}
+
 static inline void look_through(candidates *c) {
     if (c->count >= c->k) {
         float bound = score_of_rank(c->scores, c->count, c->k);
         if (bound > c->bound) c->bound = bound;
+    }
+    if (c->count >= c->k || c->settled_count > 0) {
         drop_below(c, c->bound - (c->margin < c->reach_limit ? c->margin : c->reach_limit));
     }
-    size_t most = c->capacity / 2 < c->k ? c->k : c->capacity / 2;
-    if (c->count > most) {
-        // More are within the margin than there is room for. An exact search starts again without codes; another
-        // keeps the better ones and narrows its margin.
-        c->overflowed = 1;
-        float least = score_of_rank(c->scores, c->count, most);
-        drop_below(c, least);
-        if (c->count > most + most / 4) c->count = most;
-        c->reach_limit = c->bound - least > 0 ? c->bound - least : 0;
+    if (c->settled_above == 0) {
+        narrow(c);
+    } else if (c->count > c->settled_above) {
+        settle(c);
     }
     size_t more = c->count < 256 ? 256 : c->count;
     c->limit = c->count + more < c->capacity ? c->count + more : c->capacity;
@@ -102,26 +139,20 @@ static inline size_t emit(size_t collected_count, size_t k, belfry_search_scratc
     return found;
 }
 
-// Scores the candidates by their vectors and moves the best k to the result, best first.
-static inline size_t finish(
-    candidates *c, const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k,
-    belfry_search_scratch *scratch) {
-    vectors->scorer->gathered(query, vectors->values, vectors->dimension, c->positions, c->count, c->scores);
-    scratch->rescored = c->count;
-    if (c->count > 2 * k + 64) drop_below(c, score_of_rank(c->scores, c->count, k));
-    hit_key *collected = scratch->collected;
-    size_t collected_count = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        uint32_t position = c->positions[i];
-        hit_key hit = key_of(c->scores[i], rows ? rows[position] : position);
-        // More than there is room for only if more than that tie with the k-th.
-        if (c->count <= scratch->capacity) {
-            collected[collected_count++] = hit;
-        } else {
-            offer(collected, &collected_count, k, hit);
-        }
+// Scores the candidates by their vectors and moves the best k, of them and of those that were settled, to the result, best
+// first.
+static inline size_t finish(candidates *c, belfry_search_scratch *scratch) {
+    score_by_vectors(c);
+    scratch->rescored = c->rescored;
+    if (c->count > 2 * c->k + 64) drop_below(c, score_of_rank(c->scores, c->count, c->k));
+    // More than there is room for only if more than that tie with the k-th.
+    if (c->settled_count == 0 && c->count <= scratch->capacity) {
+        for (size_t i = 0; i < c->count; i++) c->settled[i] = hit_of(c, i);
+        c->settled_count = c->count;
+    } else {
+        for (size_t i = 0; i < c->count; i++) offer(c->settled, &c->settled_count, c->k, hit_of(c, i));
     }
-    return emit(collected_count, k, scratch);
+    return emit(c->settled_count, c->k, scratch);
 }
 
 static inline float norm_of(const float *query, size_t dimension) {

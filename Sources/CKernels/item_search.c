@@ -130,12 +130,11 @@ size_t belfry_search_all_runs(
     }
     float error = factor_of(vectors->metric) * norm_of(query, vectors->dimension) * largest + coded.certain_error;
     if (isfinite(error) && k < vectors->count / 8) {
-        candidates c = no_candidates(scratch, k, 0);
+        candidates c = no_candidates(vectors, runs->rows, query, k, 0, scratch);
+        c.settled_above = 2 * k + 1024;
         scan_all(runs, &coded, query, eligible, deadline, doubt_of(runs, &coded, query, 1), &c, scratch);
-        if (!c.overflowed) {
-            look_through(&c);
-            return finish(&c, vectors, runs->rows, query, k, scratch);
-        }
+        look_through(&c);
+        return finish(&c, scratch);
     }
     return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
 }
@@ -193,10 +192,10 @@ size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t 
     if (!isfinite(coded.certain_error)) {
         return search_vectors(&runs->vectors, runs->rows, query, k, NULL, 0, scratch);
     }
-    candidates c = no_candidates(scratch, k, 0);
+    candidates c = no_candidates(&runs->vectors, runs->rows, query, k, 0, scratch);
     scan_all(runs, &coded, query, NULL, 0, doubt_of(runs, &coded, query, 0), &c, scratch);
     look_through(&c);
-    return finish(&c, &runs->vectors, runs->rows, query, k, scratch);
+    return finish(&c, scratch);
 }
 
 // The runs whose centroids score best, into scratch->probes.
@@ -226,7 +225,7 @@ size_t belfry_search_lists(
         return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
     }
     const doubt d = doubt_of(runs, &coded, query, 0);
-    candidates c = no_candidates(scratch, k, 0);
+    candidates c = no_candidates(vectors, runs->rows, query, k, 0, scratch);
     for (size_t probe = 0; probe < probe_count && probe < RUNS_AHEAD; probe++) {
         prefetch_run(runs, &runs->runs[scratch->probes[probe]]);
     }
@@ -248,7 +247,7 @@ size_t belfry_search_lists(
         }
     }
     look_through(&c);
-    return finish(&c, vectors, runs->rows, query, k, scratch);
+    return finish(&c, scratch);
 }
 
 size_t belfry_search_all_rows(
@@ -270,9 +269,11 @@ size_t belfry_search_all_rows(
     }
     float error = norm * largest + coded.certain_error;
     if (isfinite(error) && k < vectors->count / 8) {
-        candidates c = no_candidates(scratch, k, 2 * error);
+        candidates c = no_candidates(vectors, NULL, query, k, 2 * error, scratch);
+        // These codes exclude all but a few, in the end, so that what is settled early is mostly wasted.
+        c.settled_above = c.capacity / 2;
         const size_t stride = codes->quantizer.stride;
-        for (size_t block = 0; block < block_count && !c.overflowed; block++) {
+        for (size_t block = 0; block < block_count; block++) {
             size_t start = block * BELFRY_SCAN_BLOCK;
             size_t size = vectors->count - start < BELFRY_SCAN_BLOCK ? vectors->count - start : BELFRY_SCAN_BLOCK;
             if (deadline != 0 && (block & 31) == 31 && is_late(deadline)) {
@@ -293,10 +294,8 @@ size_t belfry_search_all_rows(
             }
             if (c.count >= c.limit) look_through(&c);
         }
-        if (!c.overflowed) {
-            look_through(&c);
-            return finish(&c, vectors, NULL, query, k, scratch);
-        }
+        look_through(&c);
+        return finish(&c, scratch);
     }
     return search_vectors(vectors, NULL, query, k, eligible, deadline, scratch);
 }

@@ -182,9 +182,9 @@ public final class ItemIndex: Sendable {
     /// - eligible: the rows that may be found, of a catalogue of `count` rows; nil is all of them.
     /// - scratch: of this index, and of this thread. It holds the hits until its next search.
     ///
-    /// If an approximate search finds fewer than k although more are eligible, every eligible item is compared. So it is
-    /// from the start where that is cheaper: when few items are eligible, or ef is a good part of the catalogue. Fewer
-    /// than wanted are found only if the deadline passes.
+    /// If an approximate search finds fewer than k although more are eligible, more lists are read, and at last every eligible
+    /// item is compared. So it is from the start where that is cheaper: when few items are eligible, or ef is a good part
+    /// of the catalogue. Fewer than wanted are found only if the deadline passes.
     public func search(
         _ query: UnsafePointer<Float>, k: Int, parameters: SearchParameters = SearchParameters(),
         eligible: EligibleRows? = nil, scratch: SearchScratch
@@ -255,25 +255,53 @@ public final class ItemIndex: Sendable {
             let holding = 2 * Double(wanted) * Double(listCount) / Double(eligibleCount)
             let needed = parameters.isLiteral ? asked : max(asked / share.squareRoot(), holding).rounded(.up)
             let nprobe = Int(min(needed, Double(listCount)))
-            let scanned = Double(nprobe) / Double(max(listCount, 1)) * Double(count)
-            guard parameters.isLiteral || scanned * scanNanosecondsPerRow < exactNanoseconds(eligibleCount) else {
+            guard parameters.isLiteral || Double(nprobe) * nanosecondsPerList < exactNanoseconds(eligibleCount) else {
                 return 0
             }
-            scratch.reserve(max(wanted, nprobe))
-            return belfry_search_lists(runs, query, wanted, nprobe, words, deadline, &scratch.state)
+            return read(runs, nprobe, query, wanted, words, eligibleCount, deadline, scratch)
         }
     }
+
+    /// Reads the best `nprobe` lists; while they hold too few eligible items, four times as many, as long as that is cheaper than
+    /// to compare everything.
+    private func read(
+        _ runs: UnsafePointer<belfry_runs>, _ nprobe: Int, _ query: UnsafePointer<Float>, _ wanted: Int,
+        _ words: UnsafePointer<UInt64>?, _ eligibleCount: Int, _ deadline: UInt64, _ scratch: SearchScratch
+    ) -> Int {
+        let affordable = exactNanoseconds(eligibleCount) / nanosecondsPerList
+        var nprobe = nprobe
+        var scored = 0
+        while true {
+            scratch.reserve(max(wanted, nprobe))
+            let found = belfry_search_lists(runs, query, wanted, nprobe, words, deadline, &scratch.state)
+            scored += scratch.state.scored
+            scratch.state.scored = scored
+            guard found < wanted, scratch.state.is_complete != 0, Double(4 * nprobe) < affordable else { return found }
+            nprobe *= 4
+        }
+    }
+
+    private var nanosecondsPerList: Double { Double(count) / Double(max(listCount, 1)) * scanNanosecondsPerRow }
 
     /// What the measured cheaper way of comparing everything costs.
     private func exactNanoseconds(_ eligibleCount: Int) -> Double {
         min(Double(eligibleCount) * SearchCost.gatherPerRow, Double(count) * scanNanosecondsPerRow)
     }
 
-    /// A scan is as fast as codes come out of memory, or out of the caches if they fit there.
+    /// A scan is as fast as what it reads comes out of memory, or out of the caches if it fits there.
     private var scanNanosecondsPerRow: Double {
-        let codeByteCount = Double(kind == .hnsw ? (dimension + 63) / 64 * 64 : (dimension + 7) / 8 * 4)
-        let isCached = codeByteCount * Double(count) < SearchCost.cachedByteCount
-        return codeByteCount * (isCached ? SearchCost.cachedByte : SearchCost.byte)
+        let byteCount = Double(scannedByteCount)
+        let isCached = byteCount * Double(count) < SearchCost.cachedByteCount
+        return byteCount * (isCached ? SearchCost.cachedByte : SearchCost.byte)
+    }
+
+    /// What a scan reads of a row: 4-bit codes in lines of eight, 8-bit codes, or the vector where it has none.
+    private var scannedByteCount: Int {
+        switch structure {
+        case .runs, .lists: (dimension + 7) / 8 * 4
+        case .graph(.some): (dimension + 63) / 64 * 64
+        case .graph(nil): dimension * MemoryLayout<Float>.stride
+        }
     }
 
     private func exact(

@@ -1,3 +1,6 @@
+import CKernels
+import Foundation
+import TestSupport
 import Testing
 
 @testable import ItemIndex
@@ -31,6 +34,34 @@ import Testing
                 }
             }
         }
+    }
+
+    /// Where norms spread widely, one step of the codes is too coarse for the short vectors and too narrow for the long ones. More
+    /// may then be among the best than there is room for, and they are settled as the scan goes.
+    @Test(arguments: ["Flat", "IVF16,Flat"], [Metric.innerProduct, .squaredL2])
+    func vectorsOfManyLengthsAreSearchedExactly(_ factory: String, _ metric: Metric) throws {
+        var items = Vectors.random(20_000, 16, seed: 21)
+        var generator = SeededRandom(seed: 22)
+        for row in 0..<items.count {
+            let length = exp(0.6 * generator.normal())
+            for component in 0..<16 { items.values[row * 16 + component] *= length }
+        }
+        let queries = Vectors.random(4, 16, seed: 23)
+        let (index, _) = try loadedIndex(factory, metric, items)
+        let scratch = SearchScratch(for: index)
+        var settledCount = 0
+        for number in 0..<queries.count {
+            let truth = reference(items, queries.row(number), metric)
+            for k in [1, 10, 300] {
+                let hits = try index.search(
+                    queries.row(number), k: k, parameters: SearchParameters(exact: true), scratch: scratch
+                ).copy
+                #expect(hits.rows == truth.prefix(k).map(\.row))
+                if scratch.state.rescored > 2 * k + 1024 { settledCount += 1 }
+                #expect(scratch.state.rescored < items.count)
+            }
+        }
+        #expect(settledCount > 0, "no search had more candidates than it keeps: nothing was tested")
     }
 
     @Test(arguments: InstructionSet.allCases.filter(\.isAvailable))

@@ -104,6 +104,20 @@ import Testing
         #expect(forty.scoredCount == raisedScored)
     }
 
+    /// Where codes are too coarse an exact search reads vectors, which takes four times as long: up to four times the ef, a walk is the
+    /// cheaper.
+    @Test func aGraphWithoutCodesIsWalkedWhereScansReadVectors() throws {
+        let items = GraphBuilderTests.Data.clumps.vectors(8000, 64, seed: 30)
+        let (index, _) = try loadedIndex("HNSW8", .squaredL2, items)
+        #expect(index.byteCount < 8000 * (64 * 4 + 64 + 64), "the items have codes: nothing is tested")
+        let scratch = SearchScratch(for: index)
+        let walked = try index.search(items.row(7), k: 30, parameters: SearchParameters(ef: 30), scratch: scratch)
+        #expect(walked.count == 30)
+        #expect(walked.scoredCount < 4000)
+        let compared = try index.search(items.row(7), k: 30, parameters: SearchParameters(ef: 1000), scratch: scratch)
+        #expect(compared.scoredCount == 8000)
+    }
+
     @Test(arguments: Data.allCases)
     func exclusionKeepsTheRecall(_ data: Data) throws {
         let items = data.vectors(2000, 16, seed: 7)

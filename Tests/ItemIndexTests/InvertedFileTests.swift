@@ -56,4 +56,17 @@ import Testing
         let hits = try index.search(query, k: 200, parameters: SearchParameters(nprobe: 1), scratch: scratch)
         #expect(hits.copy.rows == reference(items, query, .squaredL2).prefix(200).map(\.row))
     }
+    /// Nor is it for so few lists: more of them are read, and not the whole catalogue.
+    @Test func tooFewInTheListsReadsMoreLists() throws {
+        let items = Vectors.clustered(3000, 8, clusters: 100, seed: 6)
+        let (index, _) = try loadedIndex("IVF100,Flat", .squaredL2, items)
+        let scratch = SearchScratch(for: index)
+        for row in stride(from: 0, to: 3000, by: 300) {
+            let query = items.row(row)
+            let hits = try index.search(query, k: 100, parameters: .literally(nprobe: 1), scratch: scratch)
+            #expect(hits.count == 100)
+            #expect(hits.scoredCount >= 100 && hits.scoredCount < 1500, "\(hits.scoredCount) compared")
+            #expect(recall(hits.copy.rows, reference(items, query, .squaredL2), 100) > 0.5)
+        }
+    }
 }
