@@ -186,7 +186,8 @@ let package = Package(
         tests(
             "RetrievalAPITests",
             [
-                "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Retrieval", "RetrievalAPI",
+                "CAllocationCount", "HTTPServer", "Identifiers", "JSON", "Memory", "Metrics", "Retrieval",
+                "RetrievalAPI",
                 "Snapshots", "TestSupport", "Towers",
             ], isOptimised: true),
         tests(

@@ -10,11 +10,46 @@
 
 #pragma clang fp contract(off)
 
-static inline int is_late(uint64_t deadline) {
-    if (deadline == 0) return 0;
+static inline uint64_t monotonic_nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec >= deadline;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+// MARK: The clock
+
+// How many rows a scan by codes compares before it looks at the clock: some 20 microseconds' worth.
+enum { ROWS_PER_LOOK = 8192 };
+
+// What looks at the clock now and then: whether the deadline has passed, or others are to be let through.
+typedef struct watch {
+    belfry_search_scratch *scratch;
+    uint64_t deadline;  // 0 is never
+    size_t unlooked;    // rows since it last looked
+} watch;
+
+// Whether the deadline has passed. Before that others are let through, if it is time.
+static inline int is_over(belfry_search_scratch *scratch, uint64_t deadline) {
+    if (deadline == 0 && !scratch->yield) return 0;
+    uint64_t now = monotonic_nanoseconds();
+    if (deadline != 0 && now >= deadline) return 1;
+    if (!scratch->yield || now < scratch->yields_at) return 0;
+    scratch->yield(scratch->yield_context);
+    uint64_t after = monotonic_nanoseconds();
+    // A fifth of the time is this search's, however many others there are.
+    uint64_t share = (after - now) / 4;
+    scratch->yields_at = after + (share > scratch->yield_quota ? share : scratch->yield_quota);
+    return deadline != 0 && after >= deadline;
+}
+
+// The same, after so many more rows were scanned. A search that is over is not complete.
+static inline int is_over_after(watch *w, size_t rows) {
+    w->unlooked += rows;
+    if (w->unlooked < ROWS_PER_LOOK) return 0;
+    w->unlooked = 0;
+    if (!is_over(w->scratch, w->deadline)) return 0;
+    w->scratch->is_complete = 0;
+    return 1;
 }
 
 // MARK: Candidates

@@ -139,7 +139,7 @@ static inline size_t widen(
 
     while (is_promising(frontier, frontier_count, collected, collected_count, ef)) {
         // The clock is looked at every 16 rows.
-        if (deadline != 0 && (++turns & (16 / EXPANDED_AT_ONCE - 1)) == 0 && is_late(deadline)) {
+        if ((++turns & (16 / EXPANDED_AT_ONCE - 1)) == 0 && is_over(scratch, deadline)) {
             scratch->is_complete = 0;
             break;
         }

@@ -37,10 +37,10 @@ static doubt doubt_of(const belfry_runs *runs, const belfry_sq4_query *query, co
 }
 
 // Appends a run's vectors that may be among the best, with the least that their scores may be; those whose greatest possible
-// score reaches the bound are kept.
-static inline void scan_run(
+// score reaches the bound are kept. Returns whether the deadline passed.
+static inline int scan_run(
     const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, doubt d,
-    const uint64_t *eligible, candidates *c) {
+    const uint64_t *eligible, candidates *c, watch *w) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
     // A millionth of what a score is added to is more than the sum's rounding.
     const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always + 1e-6f * fabsf(base);
@@ -56,7 +56,10 @@ static inline void scan_run(
             c->positions + before);
         if (eligible) drop_ineligible(c, before, runs->rows, eligible);
         if (c->count >= c->limit) look_through(c);
+        w->scratch->scored += size;
+        if (is_over_after(w, size)) return 1;
     }
+    return 0;
 }
 
 // The vectors of all runs.
@@ -65,12 +68,8 @@ static void scan_all(
     uint64_t deadline, doubt d, candidates *c, belfry_search_scratch *scratch) {
     const belfry_vectors *vectors = &runs->vectors;
     const float constant = constant_of(vectors->metric, vector, vectors->dimension);
+    watch w = {.scratch = scratch, .deadline = deadline};
     for (size_t number = 0; number < runs->run_count; number++) {
-        // Before what may skip the run: the runs looked at here may all be such.
-        if (deadline != 0 && (number & 31) == 31 && is_late(deadline)) {
-            scratch->is_complete = 0;
-            return;
-        }
         const belfry_run *run = &runs->runs[number];
         float base = constant;
         if (runs->centroids) {
@@ -78,10 +77,11 @@ static void scan_all(
             base = vectors->scorer->one(vector, centroids->values + number * vectors->dimension, vectors->dimension);
             if (number + 1 < runs->run_count) prefetch_run(runs, run + 1);
         } else if (eligible && run->size <= 64 && eligible[run->first >> 6] == 0) {
-            continue;  // a flat index's runs are the words of the bitmap
+            // A flat index's runs are the words of the bitmap. They may all be empty.
+            if (is_over_after(&w, run->size)) return;
+            continue;
         }
-        scan_run(runs, run, query, base, d, eligible, c);
-        scratch->scored += run->size;
+        if (scan_run(runs, run, query, base, d, eligible, c, &w)) return;
     }
 }
 
@@ -101,7 +101,7 @@ static size_t search_vectors(
             if (!is_eligible(eligible, row)) continue;
             offer(collected, &collected_count, k, key_of(scratch->link_scores[i], row));
         }
-        if (deadline != 0 && (start / BELFRY_SCAN_BLOCK & 15) == 15 && is_late(deadline)) {
+        if ((start / BELFRY_SCAN_BLOCK & 15) == 15 && is_over(scratch, deadline)) {
             scratch->is_complete = 0;
             break;
         }
@@ -229,6 +229,7 @@ size_t belfry_search_lists(
     for (size_t probe = 0; probe < probe_count && probe < RUNS_AHEAD; probe++) {
         prefetch_run(runs, &runs->runs[scratch->probes[probe]]);
     }
+    watch w = {.scratch = scratch, .deadline = deadline};
     for (size_t probe = 0; probe < probe_count; probe++) {
         uint32_t number = scratch->probes[probe];
         if (probe + RUNS_AHEAD < probe_count) {
@@ -239,12 +240,7 @@ size_t belfry_search_lists(
             ? vectors->scorer->one(query, centroids + number * vectors->dimension, vectors->dimension)
             : scratch->probe_scores[probe];
         const belfry_run *run = &runs->runs[number];
-        scan_run(runs, run, &coded, base, d, eligible, &c);
-        scratch->scored += run->size;
-        if (deadline != 0 && (probe & 15) == 15 && is_late(deadline)) {
-            scratch->is_complete = 0;
-            break;
-        }
+        if (scan_run(runs, run, &coded, base, d, eligible, &c, &w)) break;
     }
     look_through(&c);
     return finish(&c, scratch);
@@ -276,7 +272,7 @@ size_t belfry_search_all_rows(
         for (size_t block = 0; block < block_count; block++) {
             size_t start = block * BELFRY_SCAN_BLOCK;
             size_t size = vectors->count - start < BELFRY_SCAN_BLOCK ? vectors->count - start : BELFRY_SCAN_BLOCK;
-            if (deadline != 0 && (block & 31) == 31 && is_late(deadline)) {
+            if ((block & 31) == 31 && is_over(scratch, deadline)) {
                 scratch->is_complete = 0;
                 break;
             }
@@ -327,7 +323,7 @@ size_t belfry_search_eligible(
                 offer(collected, &collected_count, k, key_of(scratch->link_scores[i], waiting_rows[i]));
             }
             waiting = 0;
-            if (deadline != 0 && (++batches & 15) == 0 && is_late(deadline)) {
+            if ((++batches & 15) == 0 && is_over(scratch, deadline)) {
                 scratch->is_complete = 0;
                 word = word_count;
                 break;

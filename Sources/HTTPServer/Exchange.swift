@@ -52,12 +52,18 @@ public final class Exchange {
     public var closesConnection = false
     /// What the handler keeps between its calls for one request; nil at the first one.
     public var postponed: AnyObject?
+    /// Whether the handler is called for a request that it has set aside.
+    public internal(set) var isSetAside = false
     /// Set by a handler that answers later.
     var isDone: (() -> Bool)?
+    /// Set by a handler that answers when the others are served.
+    var wantsSettingAside = false
+    /// The worker that serves a request set aside, while its handler runs.
+    unowned(unsafe) var worker: Worker?
 
     // What the worker keeps here between libmicrohttpd's callbacks.
     enum Stage {
-        case head, body, postponed, answered
+        case head, body, postponed, aside, done, answered
     }
     var stage = Stage.head
     var refusal: HTTPProblem?
@@ -98,6 +104,8 @@ public final class Exchange {
         closesConnection = false
         postponed = nil
         isDone = nil
+        isSetAside = false
+        wantsSettingAside = false
     }
 
     /// Postpones the reply: the handler returns without one, and is called again with the same exchange once `isDone` says so
@@ -105,6 +113,27 @@ public final class Exchange {
     /// `HTTPConfiguration.postponesReplies` is set.
     public func postpone(until isDone: @escaping () -> Bool) {
         self.isDone = isDone
+    }
+
+    /// Sets the request aside, as one that takes long: the handler returns without a reply, and is called again with the same
+    /// exchange once all that had arrived by then is served, and the requests set aside before it. From that call it may
+    /// `serveOthers()`. Only where `HTTPConfiguration.postponesReplies` is set.
+    ///
+    ///     guard exchange.isSetAside else { return exchange.setAside() }
+    ///     for part in parts {
+    ///         reckon(part)
+    ///         exchange.serveOthers()
+    ///     }
+    public func setAside() {
+        precondition(!isSetAside, "a request is set aside once")
+        wantsSettingAside = true
+    }
+
+    /// Serves what has arrived on the worker's other connections, and returns. The handler is called for them while it still runs for
+    /// this one, so these calls must not touch the same state. Requests that it sets aside meanwhile wait for this one's end.
+    public func serveOthers() {
+        precondition(isSetAside, "only a request that was set aside may be interrupted")
+        worker?.serveOthers()
     }
 
     /// The head is complete.

@@ -10,7 +10,7 @@ public struct HTTPConfiguration: Sendable {
     public var threadName: StaticString
     /// How long a worker that has nothing to do asks for events before it sleeps until one comes, in microseconds.
     public var idlePollMicros: Int
-    /// Whether handlers may postpone replies (`Exchange.postpone`).
+    /// Whether handlers may postpone replies (`Exchange.postpone`) and set requests aside (`Exchange.setAside`).
     public var postponesReplies: Bool
     /// Whether a reply says how long its request was with the server, from its request line to the hand-over of the reply, in
     /// milliseconds: `Server-Timing: total;dur=0.183` (<https://www.w3.org/TR/server-timing/>). Costs libmicrohttpd an allocation.

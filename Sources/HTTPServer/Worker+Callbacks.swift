@@ -127,12 +127,17 @@ extension Worker {
             return answer(exchange, record)
         case .postponed:
             return answer(exchange, record)
+        case .aside:
+            return false  // the worker has ended
+        case .done:
+            exchange.stage = .answered
+            return send(exchange)
         case .answered:
             return true
         }
     }
 
-    /// Runs the handler, and sends what it answers unless it postpones that.
+    /// Runs the handler, and sends what it answers unless it postpones that or sets the request aside.
     private func answer(_ exchange: Exchange, _ record: Connection) -> Bool {
         exchange.stage = .answered
         exchange.isDone = nil
@@ -146,6 +151,18 @@ extension Worker {
             MHD_suspend_connection(record.connection)
             return true
         }
+        if exchange.wantsSettingAside {
+            precondition(suspends, "a request is set aside by a server that is not configured for it")
+            guard !hasEnded else { return false }
+            exchange.stage = .aside
+            aside.append(record)
+            MHD_suspend_connection(record.connection)
+            return true
+        }
+        return send(exchange)
+    }
+
+    private func send(_ exchange: Exchange) -> Bool {
         if isEnding { exchange.closesConnection = true }
         return exchange.send(withServerTiming: sendsServerTiming)
     }

@@ -23,6 +23,8 @@ final class Worker: @unchecked Sendable {
     var callbackCount = 0
     /// How many requests wait for their handler to be called again.
     var postponedCount = 0
+    /// Connections whose requests were set aside, first come first served.
+    var aside: [Connection] = []
     let suspends: Bool
     let sendsServerTiming: Bool
     /// The last round is over.
@@ -158,7 +160,7 @@ final class Worker: @unchecked Sendable {
             resumePostponed()
             let isWatching = isDraining || postponedCount > 0
             let isPolling = idlePollNanoseconds > 0 && monotonicNanoseconds() - activeAt < idlePollNanoseconds
-            let wait = isPolling ? 0 : isWatching ? Self.watchTickMillis : Self.tickMillis
+            let wait = isPolling || !aside.isEmpty ? 0 : isWatching ? Self.watchTickMillis : Self.tickMillis
             guard MHD_run_wait(daemon, wait) == .YES else {
                 fatalError("libmicrohttpd cannot poll any more: errno \(errno)")
             }
@@ -175,11 +177,14 @@ final class Worker: @unchecked Sendable {
                 activeAt = monotonicNanoseconds()
             }
             sweepOnceASecond()
+            if !aside.isEmpty { answerAside() }
         }
         // libmicrohttpd must not stop while a connection is suspended.
         hasEnded = true
-        if postponedCount > 0 {
+        if postponedCount > 0 || !aside.isEmpty {
             resumePostponed(all: true)
+            for connection in aside { MHD_resume_connection(connection.connection) }
+            aside = []
             MHD_run(daemon)
         }
         // Closes what is still open, and reports it to the callbacks as any other end.
@@ -193,6 +198,24 @@ final class Worker: @unchecked Sendable {
     private var wantsToWait: Bool {
         var milliseconds: UInt64 = 0
         return MHD_get_timeout(daemon, &milliseconds) == .NO || milliseconds > 0
+    }
+
+    /// Answers the first of the requests that were set aside, while the others of the worker are served in between.
+    private func answerAside() {
+        let connection = aside.removeFirst()
+        guard let exchange = connection.exchange else { return }
+        exchange.isSetAside = true
+        exchange.worker = self
+        handler(exchange)
+        exchange.worker = nil
+        exchange.stage = .done
+        MHD_resume_connection(connection.connection)
+    }
+
+    /// Serves what has arrived, and does not wait. Within `answerAside`: libmicrohttpd must not be called from its own callbacks.
+    func serveOthers() {
+        roundBeganAt = 0
+        MHD_run(daemon)
     }
 
     /// Stops accepting. Connections that wait in the kernel's queue were made before, so they are still served.
@@ -244,7 +267,7 @@ final class Worker: @unchecked Sendable {
         let idle = UInt64(limits.idleTimeoutSeconds) * second
         for connection in connections {
             if let exchange = connection.exchange {
-                if exchange.stage == .postponed { continue }
+                if exchange.stage == .postponed || exchange.stage == .aside || exchange.stage == .done { continue }
                 guard exchange.stage != .answered else {
                     if now &- exchange.answeredAt > send { cut(connection) }
                     continue

@@ -224,6 +224,21 @@ public final class ItemIndex: Sendable {
         return hits(found, scratch)
     }
 
+    /// How long a search may take, in nanoseconds, to tell long ones from others. Right within a factor of two for walks and lists; for
+    /// exact searches what it takes to read every vector, which codes may well save.
+    public func mayTakeNanoseconds(k: Int, parameters: SearchParameters) -> Double {
+        let everything = Double(count * dimension * MemoryLayout<Float>.stride) * SearchCost.byte
+        if parameters.exact { return everything }
+        let wanted = min(k, count)
+        let approximate =
+            switch structure {
+            case .runs: everything
+            case .graph: SearchCost.walkPerKept * Double(max(parameters.ef ?? defaults.ef ?? 1, wanted))
+            case .lists: Double(parameters.nprobe ?? defaults.nprobe ?? 1) * nanosecondsPerList
+            }
+        return min(approximate, everything)
+    }
+
     /// A walk or the chosen lists; 0 if it is cheaper to compare everything.
     private func approximate(
         _ query: UnsafePointer<Float>, _ wanted: Int, _ parameters: SearchParameters, _ words: UnsafePointer<UInt64>?,

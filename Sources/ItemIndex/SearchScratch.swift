@@ -10,6 +10,7 @@ public final class SearchScratch {
     private let count: Int
     private let listCount: Int
     private let dimension: Int
+    private var letOthers: (() -> Void)?
 
     /// Allocates for an index, for at first `capacity` as the largest of k, ef and nprobe; it grows when a search wants more.
     public convenience init(for index: ItemIndex, capacity: Int = 1024) {
@@ -73,6 +74,24 @@ public final class SearchScratch {
         state.rows = SearchScratch.zeros(capacity)
         state.scores = SearchScratch.zeros(capacity)
         state.capacity = capacity
+    }
+
+    /// Has searches call `body` now and then and go on when it returns, until told otherwise.
+    ///
+    /// - nanoseconds: how long a search goes on between two calls, about; where they take long, a quarter of what the last one took.
+    /// - body: must not search with this scratch; nil for no more calls.
+    public func yield(every nanoseconds: UInt64, _ body: (() -> Void)?) {
+        letOthers = body
+        state.yield_quota = nanoseconds
+        state.yields_at = 0
+        state.yield_context = Unmanaged.passUnretained(self).toOpaque()
+        state.yield =
+            body == nil
+            ? nil
+            : { context in
+                // Of a scratch that searches, so it is alive.
+                Unmanaged<SearchScratch>.fromOpaque(context!).takeUnretainedValue().letOthers?()
+            }
     }
 
     private func freeKept() {

@@ -152,16 +152,33 @@ public final class Retriever {
         do throws(SearchError) {
             hits = try index.search(
                 embedding.values.baseAddress!, k: query.k,
-                parameters: SearchParameters(
-                    ef: query.ef ?? (query.nprobe == nil ? snapshot.manifest.index.ef : nil),
-                    nprobe: query.nprobe ?? (query.ef == nil ? snapshot.manifest.index.nprobe : nil),
-                    exact: query.exact, deadline: deadline),
+                parameters: parameters(of: query, deadline: deadline),
                 eligible: eligible, scratch: searchScratch)
         } catch {
             throw .search(error)
         }
         guard hits.isComplete || hits.count > 0 else { throw .deadlineExceeded }
         return hits
+    }
+
+    @inline(__always)
+    private func parameters(of query: borrowing RetrievalQuery, deadline: UInt64?) -> SearchParameters {
+        SearchParameters(
+            ef: query.ef ?? (query.nprobe == nil ? snapshot.manifest.index.ef : nil),
+            nprobe: query.nprobe ?? (query.ef == nil ? snapshot.manifest.index.nprobe : nil),
+            exact: query.exact, deadline: deadline)
+    }
+
+    /// Whether a search may take longer than so many nanoseconds.
+    public func mayTake(longerThan nanoseconds: UInt64, _ query: borrowing RetrievalQuery) -> Bool {
+        index.mayTakeNanoseconds(k: query.k, parameters: parameters(of: query, deadline: nil)) > Double(nanoseconds)
+    }
+
+    /// Has searches call `body` about so often and go on when it returns; nil for no more calls.
+    ///
+    /// - body: must not use this retriever.
+    public func yield(every nanoseconds: UInt64, _ body: (() -> Void)?) {
+        searchScratch.yield(every: nanoseconds, body)
     }
 
     /// The item's row, if the snapshot has it.

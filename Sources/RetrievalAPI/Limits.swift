@@ -8,7 +8,7 @@ public enum Limits {
     /// Four times a request that uses every limit below (10,000 ids to exclude are 250 KB).
     public static let bodyByteCount = 1 << 20
 
-    /// The contract's. Reading out 10,000 results takes some milliseconds, which is as long as a worker may be held.
+    /// The contract's. Reading out 10,000 results takes some milliseconds.
     public static let k = 1...10_000
 
     /// The contract's. One mark per id has to be set and unset for each request.
@@ -27,7 +27,7 @@ public enum Limits {
     /// Of `timeout_ms`: a minute, twice what a request may take to arrive. Whoever waits longer needs no limit.
     public static let timeoutMillisMax = 60_000
 
-    /// A batch is embedded while the worker's other connections wait, about 10 us a user.
+    /// About 10 us a user.
     public static let embedUserCount = 256
 
     /// Names in `user.features` and `context` together, known to the snapshot or not. Models have tens.

@@ -11,15 +11,21 @@ internal import Towers
 /// the worker's thread. It owns what a request changes, so it is not for two threads at once. A request is answered from one
 /// generation from its first byte to its last, whatever takes that one's place meanwhile.
 ///
+/// Requests that may take long it sets aside, if told how long one goes on before others are served. Those are for a second handler,
+/// because the first is called while the second is in the middle of one:
+///
+///     return { exchange in (exchange.isSetAside ? forLongOnes : handler).handle(exchange) }
+///
 ///     let serving = Swappable<Generation>(readerCount: workers)
 ///     let readiness = Readiness()
 ///     let server = HTTPServer(configuration: configuration) { worker in
-///         let handler = RetrievalHandler(serving: serving, worker: worker, readiness: readiness)
+///         let handler = RetrievalHandler(serving: serving, reader: worker, readiness: readiness)
 ///         return { exchange in handler.handle(exchange) }
 ///     }
 public final class RetrievalHandler {
     private let serving: Swappable<Generation>
-    private let worker: Int
+    private let reader: Int
+    private let longRequests: LongRequests?
     private let readiness: Readiness
     private let decoder: RequestDecoder
     private let description: [UInt8]
@@ -27,6 +33,7 @@ public final class RetrievalHandler {
     private let sample: RequestSample?
     private let writeMetrics: (inout ByteWriter) -> Void
     private var endpoint = RequestMetrics.Endpoint.other
+    private var isSettingAside = false
     // Reused from request to request.
     private var retrieval = RetrievalQuery()
     private var embedding = EmbedQuery()
@@ -37,20 +44,23 @@ public final class RetrievalHandler {
     /// Allocates what one worker needs for bodies of up to so many bytes; traps if there is no memory for that.
     ///
     /// - serving: what answers; nothing at first, maybe, and then requests are refused with 503.
-    /// - worker: its number, which is that of its session in each generation.
+    /// - reader: its number, which is that of its session in each generation.
     /// - metrics: what it counts in.
+    /// - longRequests: which requests are set aside; nil for none.
     /// - sample: where some of its requests are kept.
     /// - writeMetrics: writes what `/metrics` answers.
     public init(
-        serving: Swappable<Generation>, worker: Int, readiness: Readiness,
-        maximumBodyByteCount: Int = HTTPLimits().bodyBytesMax, metrics: RequestMetrics = RequestMetrics(),
+        serving: Swappable<Generation>, reader: Int, readiness: Readiness,
+        maximumBodyByteCount: Int = HTTPLimits().bodyBytesMax, longRequests: LongRequests? = nil,
+        metrics: RequestMetrics = RequestMetrics(),
         sample: RequestSample? = nil, writeMetrics: @escaping (inout ByteWriter) -> Void = { _ in }
     ) {
         self.metrics = metrics
         self.sample = sample
         self.writeMetrics = writeMetrics
         self.serving = serving
-        self.worker = worker
+        self.reader = reader
+        self.longRequests = longRequests
         self.readiness = readiness
         do throws(JSONSyntaxError) {
             decoder = try RequestDecoder(maximumBodyByteCount: maximumBodyByteCount)
@@ -60,15 +70,17 @@ public final class RetrievalHandler {
         description = Array(OpenAPI.document.utf8)
     }
 
-    /// Answers one request.
+    /// Answers one request, or sets it aside.
     public func handle(_ exchange: Exchange) {
         endpoint = .other
+        isSettingAside = false
         do throws(Problem) {
             try answer(exchange)
         } catch {
             metrics.refusals(error.kind).increment()
             exchange.answer(error)
         }
+        if isSettingAside { return exchange.setAside() }
         metrics.count(
             endpoint, status: exchange.status, nanoseconds: Instant.now.nanoseconds - exchange.receivedAt)
     }
@@ -96,8 +108,8 @@ public final class RetrievalHandler {
         case .ready where !readiness.isReady: throw Problem(.notReady, "the server is starting or draining")
         default: break
         }
-        let worker = worker
-        try serving.withPinned(by: worker, taking: { $0.session(worker) }) { (session: Session?) throws(Problem) in
+        let reader = reader
+        try serving.withPinned(by: reader, taking: { $0.session(reader) }) { (session: Session?) throws(Problem) in
             guard let session else { throw Problem(.notReady, "no snapshot serves yet") }
             switch route {
             case .retrieve: try retrieve(exchange, session)
@@ -118,6 +130,16 @@ public final class RetrievalHandler {
             throw Problem(error)
         }
         try requireReplyType(exchange, session)
+        if let longRequests {
+            isSettingAside =
+                !exchange.isSetAside
+                && session.retriever.mayTake(longerThan: longRequests.searchNanosecondsMax, retrieval)
+            if isSettingAside { return }
+            if exchange.isSetAside {
+                session.retriever.yield(every: longRequests.yieldNanoseconds) { exchange.serveOthers() }
+            }
+        }
+        defer { if exchange.isSetAside { session.retriever.yield(every: 0, nil) } }
         let decoded = Instant.now
         let deadline = retrieval.timeoutMillis.map { Instant(nanoseconds: exchange.arrivedBy()).advanced(byMillis: $0) }
         let outcome: Session.Outcome
@@ -159,10 +181,15 @@ public final class RetrievalHandler {
         } catch {
             throw Problem(error, user: UserQuery(), snapshot: session.snapshot)
         }
+        if let longRequests, !exchange.isSetAside, embedding.userCount > longRequests.batchUserCountMax {
+            isSettingAside = true
+            return
+        }
         session.encoder.beginEmbed(embedding, to: &exchange.reply)
         // Several users are embedded together: the tower's weights are then read once for all of them.
         for first in stride(from: 0, to: embedding.userCount, by: Retriever.placeCount) {
             try embedUsers(first..<min(first + Retriever.placeCount, embedding.userCount), exchange, session)
+            if exchange.isSetAside { exchange.serveOthers() }
         }
         session.encoder.endEmbed(embedding, to: &exchange.reply)
     }

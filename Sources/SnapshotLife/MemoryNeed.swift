@@ -7,12 +7,12 @@ struct MemoryNeed {
     let byteCount: Int
 
     /// Estimates from the files' sizes and the manifest: the index as it lies in its file and what is built beside it (codes,
-    /// positions), identifier tables, and the buffers of each worker.
+    /// positions), identifier tables, and the buffers of each worker, once more for its long requests.
     init(_ manifest: Manifest, workerCount: Int) {
         func size(_ file: String) -> Int { manifest.files[file]?.byteCount ?? 0 }
         let codes = manifest.itemCount * ((manifest.dimension + 63) / 64 * 64 + 24)
         let tables = 16 * (manifest.itemCount + (manifest.users?.count ?? 0))
-        let buffers = (workerCount + 1) * (manifest.itemCount * 3 + (4 << 20))
+        let buffers = (2 * workerCount + 1) * (manifest.itemCount * 3 + (4 << 20))
         // Mapped files are read by requests, so they have to fit, too.
         let mapped = size("items.safetensors") + size("users.safetensors") + size("user_tower.safetensors")
         byteCount = size("index.faiss") + codes + tables + buffers + mapped

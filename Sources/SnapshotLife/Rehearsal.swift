@@ -107,7 +107,7 @@ struct Rehearsal: ~Copyable {
     }
 
     private mutating func rehearse(_ body: [UInt8], _ generation: Generation) -> Answer? {
-        let session = generation.session(generation.workerCount)
+        let session = generation.rehearsalSession
         guard let document = try? JSONDocument(body) else { return nil }
         defer { withExtendedLifetime(document) {} }
         guard (try? decoder.decodeRetrieve(document.root.value, into: &query)) != nil else { return nil }

@@ -55,7 +55,8 @@ struct Daemon {
         // Until somebody listens for it: whoever publishes while the first snapshot is loaded may say so. `current` is looked at
         // again when that one serves.
         signal(SIGHUP, SIG_IGN)
-        let serving = Swappable<Generation>(readerCount: configuration.workers)
+        // Each worker twice: a request that was set aside holds its generation while others are served.
+        let serving = Swappable<Generation>(readerCount: 2 * configuration.workers)
         let samples = (0..<configuration.workers).map { _ in RequestSample() }
         let requests = (0..<configuration.workers).map { _ in RequestMetrics() }
         let readiness = Readiness()
@@ -78,12 +79,19 @@ struct Daemon {
         let server = HTTPServer(
             configuration: HTTPConfiguration(
                 address: address, workers: configuration.workers, limits: limits,
-                idlePollMicros: configuration.idlePollMicros, sendsServerTiming: configuration.sendsServerTiming)
-        ) { worker in
-            let handler = RetrievalHandler(
-                serving: serving, worker: worker, readiness: readiness, maximumBodyByteCount: Limits.bodyByteCount,
-                metrics: requests[worker], sample: samples[worker], writeMetrics: writeMetrics)
-            return { handler.handle($0) }
+                idlePollMicros: configuration.idlePollMicros, postponesReplies: true,
+                sendsServerTiming: configuration.sendsServerTiming)
+        ) { [configuration] worker in
+            func makeHandler(reader: Int) -> RetrievalHandler {
+                RetrievalHandler(
+                    serving: serving, reader: reader, readiness: readiness, maximumBodyByteCount: Limits.bodyByteCount,
+                    longRequests: configuration.yieldMicros == 0
+                        ? nil : LongRequests(yieldNanoseconds: UInt64(configuration.yieldMicros) * 1000),
+                    metrics: requests[worker], sample: samples[worker], writeMetrics: writeMetrics)
+            }
+            let handler = makeHandler(reader: worker)
+            let forLongOnes = makeHandler(reader: configuration.workers + worker)
+            return { exchange in (exchange.isSetAside ? forLongOnes : handler).handle(exchange) }
         }
         plane.server = server
         // Or the server, whose handlers hold the plane, would outlive the run.

@@ -32,6 +32,14 @@ struct Serve: AsyncParsableCommand {
     )
     var idlePollMicros: Int?
 
+    @Option(
+        help: """
+            Microseconds that a long search goes on before its worker serves its other connections; 0: to its end. \
+            (default: 100)
+            """
+    )
+    var yieldMicros: Int?
+
     @Flag(
         help:
             "Say in replies how long the request was with the server: Server-Timing: total;dur=0.183, in milliseconds.")
@@ -88,7 +96,7 @@ struct Serve: AsyncParsableCommand {
         let flags: [String: String?] = [
             "snapshots": snapshots, "state": state, "listen": listen, "admin": admin,
             "workers": workers.map(String.init), "idle-poll-micros": idlePollMicros.map(String.init),
-            "server-timing": serverTiming ? "true" : nil,
+            "yield-micros": yieldMicros.map(String.init), "server-timing": serverTiming ? "true" : nil,
             "drain-seconds": drainSeconds.map(String.init), "log-level": logLevel,
             "keep-previous": keepPrevious ? "true" : nil, "item-count-ratio": itemCountRatio.map { "\($0)" },
             "allow-schema-change": allowSchemaChange ? "true" : nil, "skew-cosine-min": skewCosineMin.map { "\($0)" },

@@ -10,6 +10,7 @@ struct ServeConfiguration: Sendable {
     let admin: String
     let workers: Int
     let idlePollMicros: Int
+    let yieldMicros: Int
     let sendsServerTiming: Bool
     let drainSeconds: Int
     let logLevel: String
@@ -47,6 +48,7 @@ struct ServeConfiguration: Sendable {
         admin = try settings.text("admin", default: "127.0.0.1:8081")!
         workers = try settings.integer("workers", default: ProcessInfo.processInfo.activeProcessorCount, in: 1...256)!
         idlePollMicros = try settings.integer("idle-poll-micros", default: 0, in: 0...100_000)!
+        yieldMicros = try settings.integer("yield-micros", default: 100, in: 0...1_000_000)!
         sendsServerTiming = try settings.boolean("server-timing")
         drainSeconds = try settings.integer("drain-seconds", default: 10, in: 0...3600)!
         logLevel = try settings.text("log-level", default: "info")!

@@ -44,6 +44,7 @@ import Testing
         ["serve", "--nobody"], ["serve", "--workers", "many", "--snapshots", "x"], ["serve", "--listen"],
         ["serve", "--snapshots", "x", "--workers", "0"], ["serve", "--snapshots", "x", "--drain-seconds", "-1"],
         ["serve", "--snapshots", "x", "--idle-poll-micros", "100001"],
+        ["serve", "--snapshots", "x", "--yield-micros", "-1"],
         ["serve"], ["serve", "extra"], ["nobody"], ["check"], ["check", "a", "b"], ["index"], ["index", "nobody"],
         ["serve", "--snapshots", "x", "--config", "/nowhere.yaml"],
         ["serve", "--snapshots", "x", "--log-level", "loud"], ["serve", "--snapshots", "x", "--listen", "here"],
@@ -66,8 +67,8 @@ import Testing
         let lines = Set(run.output.split(separator: "\n").map { String($0.prefix { $0 != "#" }).trimmed })
         #expect(
             lines == [
-                "snapshots: /from/file", "workers: 5", "idle-poll-micros: 0", "server-timing: false",
-                "drain-seconds: 44", "log-level: debug",
+                "snapshots: /from/file", "workers: 5", "idle-poll-micros: 0", "yield-micros: 100",
+                "server-timing: false", "drain-seconds: 44", "log-level: debug",
                 "listen: 127.0.0.1:8080", "admin: 127.0.0.1:8081", "keep-previous: false", "item-count-ratio: 0.5",
                 "allow-schema-change: false", "warmup-seconds: 5.0", "memory-reserve: 67108864", "load-priority: idle",
             ])

@@ -48,7 +48,7 @@ import Testing
             let objects = Noted()
             // A server with one worker, which answers as the worker of that number.
             let own = try Serving(snapshot: snapshot) { readiness in
-                let handler = RetrievalHandler(serving: serving, worker: worker, readiness: readiness)
+                let handler = RetrievalHandler(serving: serving, reader: worker, readiness: readiness)
                 return { exchange in
                     belfry_begin_watching_retains()
                     handler.handle(exchange)

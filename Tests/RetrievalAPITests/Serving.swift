@@ -11,28 +11,47 @@ import Testing
 final class Serving {
     let snapshot: Snapshot
     let readiness = Readiness()
+    let metrics: RequestMetrics
     private let server: HTTPServer
 
     /// `wrap` may put something around the handler, on the worker's thread.
+    ///
+    /// - longRequests: which requests are set aside, for a second handler.
     convenience init(
-        _ fixture: String,
+        _ fixture: String, longRequests: LongRequests? = nil,
         wrap: @escaping @Sendable (RetrievalHandler) -> (Exchange) -> Void = { handler in { handler.handle($0) } }
     ) throws {
         let files = try SnapshotFiles(path: try Fixtures.path(fixture))
         try files.verify()
         let snapshot = try Snapshot(loading: files)
-        let serving = Swappable<Generation>(readerCount: 1)
+        let serving = Swappable<Generation>(readerCount: 2)
         serving.swap(Generation(snapshot: snapshot, workerCount: 1))
-        try self.init(snapshot: snapshot) { readiness in
-            wrap(RetrievalHandler(serving: serving, worker: 0, readiness: readiness))
+        let metrics = RequestMetrics()
+        try self.init(snapshot: snapshot, metrics: metrics) { readiness in
+            func makeHandler(reader: Int) -> (Exchange) -> Void {
+                wrap(
+                    RetrievalHandler(
+                        serving: serving, reader: reader, readiness: readiness, longRequests: longRequests,
+                        metrics: metrics)
+                )
+            }
+            let (handle, handleLong) = (makeHandler(reader: 0), makeHandler(reader: 1))
+            return { exchange in exchange.isSetAside ? handleLong(exchange) : handle(exchange) }
         }
     }
 
     /// `makeHandler` makes what answers from the snapshot, on the worker's thread.
-    init(snapshot: Snapshot, makeHandler: @escaping @Sendable (Readiness) -> (Exchange) -> Void) throws {
+    init(
+        snapshot: Snapshot, metrics: RequestMetrics = RequestMetrics(),
+        makeHandler: @escaping @Sendable (Readiness) -> (Exchange) -> Void
+    ) throws {
         self.snapshot = snapshot
+        self.metrics = metrics
         let readiness = readiness
-        server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { _ in
+        server = HTTPServer(
+            configuration: HTTPConfiguration(
+                address: try ListenAddress("127.0.0.1:0"), postponesReplies: true)
+        ) { _ in
             makeHandler(readiness)
         }
         try server.start()
@@ -91,7 +110,8 @@ final class Serving {
         let root = try jsonByteCount == 0 ? nil : JSONDocument(Array(reply.body.prefix(jsonByteCount))).root
         if let root { try Documented.check(method, path, reply.status, root, mediaType: mediaType) }
         return Reply(
-            status: reply.status, headers: reply.headers, root: root, rest: Array(reply.body.dropFirst(jsonByteCount)))
+            status: reply.status, headers: reply.headers, root: root, text: String(decoding: reply.body, as: UTF8.self),
+            rest: Array(reply.body.dropFirst(jsonByteCount)))
     }
 
     func post(_ path: String, _ body: String, headers: [String: String] = [:]) throws -> Reply {
@@ -107,6 +127,8 @@ final class Serving {
         let headers: [String: String]
         /// Nil without a body.
         let root: JSONNode?
+        /// The whole body.
+        let text: String
         /// What follows the JSON of a binary reply.
         let rest: [UInt8]
 

@@ -28,7 +28,8 @@ final class LifeUnderTest: @unchecked Sendable {
         _ configure: (inout SnapshotLifeConfiguration) -> Void = { _ in }
     ) throws {
         self.shelf = shelf
-        serving = Swappable(readerCount: readerCount)
+        // Each worker once more, for requests that were set aside.
+        serving = Swappable(readerCount: 2 * readerCount)
         state = remembers ? try StateDirectory(path: shelf.statePath) : nil
         var configuration = SnapshotLifeConfiguration(
             snapshots: shelf.path, state: state, workerCount: readerCount)

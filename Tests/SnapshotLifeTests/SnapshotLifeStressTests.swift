@@ -49,7 +49,7 @@ import Testing
         let readiness = Readiness()
         readiness.set(true)
         let server = HTTPServer(configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"))) { worker in
-            let handler = RetrievalHandler(serving: serving, worker: worker, readiness: readiness)
+            let handler = RetrievalHandler(serving: serving, reader: worker, readiness: readiness)
             return { handler.handle($0) }
         }
         try server.start()
@@ -143,18 +143,25 @@ import Testing
         let (serving, life) = (tested.serving, tested.life)
         let slot = Slot()
         let server = HTTPServer(
-            configuration: HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"), workers: workerCount)
+            configuration: HTTPConfiguration(
+                address: try ListenAddress("127.0.0.1:0"), workers: workerCount, postponesReplies: true)
         ) { worker in
-            let handler = RetrievalHandler(
-                serving: serving, worker: worker, readiness: readiness, metrics: requests[worker],
-                sample: samples[worker]
-            ) { writer in
-                guard let server = slot.server else { return }
-                life.writeMetrics(
-                    server: server, requests: requests, build: BuildInfo(version: "0", instructionSet: "none"),
-                    to: &writer)
+            // One of the workers sets every retrieval aside, and its searches give way whenever they can.
+            var everything = LongRequests(yieldNanoseconds: 0)
+            everything.searchNanosecondsMax = 0
+            func makeHandler(reader: Int) -> RetrievalHandler {
+                RetrievalHandler(
+                    serving: serving, reader: reader, readiness: readiness,
+                    longRequests: worker == 0 ? nil : everything, metrics: requests[worker], sample: samples[worker]
+                ) { writer in
+                    guard let server = slot.server else { return }
+                    life.writeMetrics(
+                        server: server, requests: requests, build: BuildInfo(version: "0", instructionSet: "none"),
+                        to: &writer)
+                }
             }
-            return { handler.handle($0) }
+            let (handler, forLongOnes) = (makeHandler(reader: worker), makeHandler(reader: workerCount + worker))
+            return { exchange in (exchange.isSetAside ? forLongOnes : handler).handle(exchange) }
         }
         slot.server = server
         try server.start()

@@ -12,9 +12,10 @@ the others want k = 10 from 8 of the 512 lists (inverted lists because they are 
 longer an exact search takes). Each kind has a generator of its own, so that each has its own percentiles. Ways are measured in turn,
 round after round, because a machine is not the same from minute to minute; the table has the median of the rounds.
 
-Ways: a daemon of 1, 2 or 4 workers on the core; and two daemons of one worker, of which the second takes the exact
-requests, at the same priority or at a lower one. The last two stand for a thread of its own for exact requests: they show what
-it could gain at best, since handing over costs nothing here.
+Ways: a daemon of one worker that does exact searches in pieces of some length and serves its other connections in between; daemons
+of 1, 2 or 4 workers on the core that do them to the end; and two daemons of one worker, of which the second takes the exact
+requests. That one stands for a thread of its own for exact requests: it shows what that could gain at best, since handing over costs
+nothing here.
 """
 
 import argparse
@@ -31,11 +32,13 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WAYS = {
-    "1 worker": {"workers": 1},
-    "2 workers": {"workers": 2},
-    "4 workers": {"workers": 4},
-    "exact aside": {"workers": 1, "aside": 0},
-    "exact aside, nice 10": {"workers": 1, "aside": 10},
+    "1 worker, pieces of 100 us": {"workers": 1},
+    "pieces of 25 us": {"workers": 1, "yield": 25},
+    "pieces of 400 us": {"workers": 1, "yield": 400},
+    "1 worker, to the end": {"workers": 1, "yield": 0},
+    "2 workers, to the end": {"workers": 2, "yield": 0},
+    "4 workers, to the end": {"workers": 4, "yield": 0},
+    "exact elsewhere": {"workers": 1, "yield": 0, "elsewhere": 0},
 }
 
 
@@ -44,10 +47,10 @@ class Daemon:
 
     count = 0
 
-    def __init__(self, options: argparse.Namespace, folder: str, workers: int, nice: int) -> None:
+    def __init__(self, options: argparse.Namespace, folder: str, way: dict, nice: int) -> None:
         command = ["taskset", "-c", str(options.server_core), "nice", "-n", str(options.nice + nice), options.belfry,
-                   "serve", "--snapshots", options.snapshot, "--listen", "127.0.0.1:0", "--workers", str(workers),
-                   "--admin", f"unix:{folder}/admin-{Daemon.count}.sock"]
+                   "serve", "--snapshots", options.snapshot, "--listen", "127.0.0.1:0", "--workers", str(way["workers"]),
+                   "--yield-micros", str(way.get("yield", 100)), "--admin", f"unix:{folder}/admin-{Daemon.count}.sock"]
         Daemon.count += 1
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
@@ -98,8 +101,8 @@ def read(report: str) -> dict:
 
 
 def measure(options: argparse.Namespace, way: dict, folder: str, fast: str, exact: str, mixed: str) -> dict:
-    with Daemon(options, folder, way["workers"], 0) as first:
-        second = Daemon(options, folder, 1, way["aside"]) if "aside" in way else first
+    with Daemon(options, folder, way, 0) as first:
+        second = Daemon(options, folder, way, way["elsewhere"]) if "elsewhere" in way else first
         try:
             exact_report, fast_report = f"{folder}/exact.json", f"{folder}/fast.json"
             generators = [
