@@ -28,18 +28,10 @@ typedef struct watch {
     size_t unlooked;    // rows since it last looked
 } watch;
 
-// Whether the deadline has passed. Before that others are let through, if it is time.
+// Whether the deadline has passed. Before that others are let through.
 static inline int is_over(belfry_search_scratch *scratch, uint64_t deadline) {
-    if (deadline == 0 && !scratch->yield) return 0;
-    uint64_t now = monotonic_nanoseconds();
-    if (deadline != 0 && now >= deadline) return 1;
-    if (!scratch->yield || now < scratch->yields_at) return 0;
-    scratch->yield(scratch->yield_context);
-    uint64_t after = monotonic_nanoseconds();
-    // A fifth of the time is this search's, however many others there are.
-    uint64_t share = (after - now) / 4;
-    scratch->yields_at = after + (share > scratch->yield_quota ? share : scratch->yield_quota);
-    return deadline != 0 && after >= deadline;
+    if (scratch->yield) scratch->yield(scratch->yield_context);
+    return deadline != 0 && monotonic_nanoseconds() >= deadline;
 }
 
 // The same, after so many more rows were scanned. A search that is over is not complete.
@@ -70,6 +62,7 @@ typedef struct candidates {
     float margin;  // how far below the bound one may lie and still be among the best
     float reach_limit;  // less than that once there was no room for all of them
     size_t settled_above;  // an exact search settles more than these; 0 for another
+    watch *watch;          // of an exact search
     hit_key *settled;  // a heap of the best k that were settled
     size_t settled_count;
     size_t rescored;  // how many were settled
@@ -99,11 +92,12 @@ static inline void drop_below(candidates *c, float threshold) {
     c->count = kept;
 }
 
-// Scores all candidates by their vectors.
-static inline void score_by_vectors(candidates *c) {
+// Scores candidates by their vectors.
+static inline void score_by_vectors(candidates *c, size_t first, size_t count) {
     const belfry_vectors *vectors = c->vectors;
-    vectors->scorer->gathered(c->query, vectors->values, vectors->dimension, c->positions, c->count, c->scores);
-    c->rescored += c->count;
+    vectors->scorer->gathered(
+        c->query, vectors->values, vectors->dimension, c->positions + first, count, c->scores + first);
+    c->rescored += count;
 }
 
 static inline hit_key hit_of(const candidates *c, size_t i) {
@@ -111,10 +105,17 @@ static inline hit_key hit_of(const candidates *c, size_t i) {
     return key_of(c->scores[i], c->rows ? c->rows[position] : position);
 }
 
-// The bound is then a k-th best score itself, and not the least that it may be.
+// Scores the candidates by their vectors and remembers the best k of them, and of those settled before. The bound is then a k-th
+// best score itself, and not the least that it may be.
 static inline void settle(candidates *c) {
-    score_by_vectors(c);
-    for (size_t i = 0; i < c->count; i++) offer(c->settled, &c->settled_count, c->k, hit_of(c, i));
+    enum { PIECE = 1024 };
+    for (size_t first = 0; first < c->count; first += PIECE) {
+        size_t size = c->count - first < PIECE ? c->count - first : PIECE;
+        score_by_vectors(c, first, size);
+        for (size_t i = first; i < first + size; i++) offer(c->settled, &c->settled_count, c->k, hit_of(c, i));
+        // Where the deadline passed, the scan behind this ends at its next look.
+        if (is_over(c->watch->scratch, c->watch->deadline)) break;
+    }
     c->count = 0;
     if (c->settled_count == c->k && score_of(c->settled[0]) > c->bound) c->bound = score_of(c->settled[0]);
 }
@@ -177,7 +178,7 @@ static inline size_t emit(size_t collected_count, size_t k, belfry_search_scratc
 // Scores the candidates by their vectors and moves the best k, of them and of those that were settled, to the result, best
 // first.
 static inline size_t finish(candidates *c, belfry_search_scratch *scratch) {
-    score_by_vectors(c);
+    score_by_vectors(c, 0, c->count);
     scratch->rescored = c->rescored;
     if (c->count > 2 * c->k + 64) drop_below(c, score_of_rank(c->scores, c->count, c->k));
     // More than there is room for only if more than that tie with the k-th.

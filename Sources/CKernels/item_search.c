@@ -64,11 +64,10 @@ static inline int scan_run(
 
 // The vectors of all runs.
 static void scan_all(
-    const belfry_runs *runs, const belfry_sq4_query *query, const float *vector, const uint64_t *eligible,
-    uint64_t deadline, doubt d, candidates *c, belfry_search_scratch *scratch) {
+    const belfry_runs *runs, const belfry_sq4_query *query, const float *vector, const uint64_t *eligible, doubt d,
+    candidates *c, watch *w) {
     const belfry_vectors *vectors = &runs->vectors;
     const float constant = constant_of(vectors->metric, vector, vectors->dimension);
-    watch w = {.scratch = scratch, .deadline = deadline};
     for (size_t number = 0; number < runs->run_count; number++) {
         const belfry_run *run = &runs->runs[number];
         float base = constant;
@@ -78,10 +77,10 @@ static void scan_all(
             if (number + 1 < runs->run_count) prefetch_run(runs, run + 1);
         } else if (eligible && run->size <= 64 && eligible[run->first >> 6] == 0) {
             // A flat index's runs are the words of the bitmap. They may all be empty.
-            if (is_over_after(&w, run->size)) return;
+            if (is_over_after(w, run->size)) return;
             continue;
         }
-        if (scan_run(runs, run, query, base, d, eligible, c, &w)) return;
+        if (scan_run(runs, run, query, base, d, eligible, c, w)) return;
     }
 }
 
@@ -130,9 +129,11 @@ size_t belfry_search_all_runs(
     }
     float error = factor_of(vectors->metric) * norm_of(query, vectors->dimension) * largest + coded.certain_error;
     if (isfinite(error) && k < vectors->count / 8) {
+        watch w = {.scratch = scratch, .deadline = deadline};
         candidates c = no_candidates(vectors, runs->rows, query, k, 0, scratch);
         c.settled_above = 2 * k + 1024;
-        scan_all(runs, &coded, query, eligible, deadline, doubt_of(runs, &coded, query, 1), &c, scratch);
+        c.watch = &w;
+        scan_all(runs, &coded, query, eligible, doubt_of(runs, &coded, query, 1), &c, &w);
         look_through(&c);
         return finish(&c, scratch);
     }
@@ -193,7 +194,8 @@ size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t 
         return search_vectors(&runs->vectors, runs->rows, query, k, NULL, 0, scratch);
     }
     candidates c = no_candidates(&runs->vectors, runs->rows, query, k, 0, scratch);
-    scan_all(runs, &coded, query, NULL, 0, doubt_of(runs, &coded, query, 0), &c, scratch);
+    watch w = {.scratch = scratch};
+    scan_all(runs, &coded, query, NULL, doubt_of(runs, &coded, query, 0), &c, &w);
     look_through(&c);
     return finish(&c, scratch);
 }
@@ -266,8 +268,11 @@ size_t belfry_search_all_rows(
     float error = norm * largest + coded.certain_error;
     if (isfinite(error) && k < vectors->count / 8) {
         candidates c = no_candidates(vectors, NULL, query, k, 2 * error, scratch);
+        watch w = {.scratch = scratch, .deadline = deadline};
         // These codes exclude all but a few, in the end, so that what is settled early is mostly wasted.
-        c.settled_above = c.capacity / 2;
+        size_t many = 4 * k + 16384;
+        c.settled_above = many < c.capacity / 2 ? many : c.capacity / 2;
+        c.watch = &w;
         const size_t stride = codes->quantizer.stride;
         for (size_t block = 0; block < block_count; block++) {
             size_t start = block * BELFRY_SCAN_BLOCK;

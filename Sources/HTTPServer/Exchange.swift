@@ -60,6 +60,7 @@ public final class Exchange {
     var wantsSettingAside = false
     /// The worker that serves a request set aside, while its handler runs.
     unowned(unsafe) var worker: Worker?
+    private var pace = Pace()
 
     // What the worker keeps here between libmicrohttpd's callbacks.
     enum Stage {
@@ -106,6 +107,7 @@ public final class Exchange {
         isDone = nil
         isSetAside = false
         wantsSettingAside = false
+        pace = Pace()
     }
 
     /// Postpones the reply: the handler returns without one, and is called again with the same exchange once `isDone` says so
@@ -116,24 +118,30 @@ public final class Exchange {
     }
 
     /// Sets the request aside, as one that takes long: the handler returns without a reply, and is called again with the same
-    /// exchange once all that had arrived by then is served, and the requests set aside before it. From that call it may
-    /// `serveOthers()`. Only where `HTTPConfiguration.postponesReplies` is set.
+    /// exchange after those that the worker found waiting with it, and after the requests set aside before. From that call it may
+    /// `serveOthers`. Only where `HTTPConfiguration.postponesReplies` is set.
     ///
     ///     guard exchange.isSetAside else { return exchange.setAside() }
     ///     for part in parts {
     ///         reckon(part)
-    ///         exchange.serveOthers()
+    ///         exchange.serveOthers(every: 100_000)
     ///     }
     public func setAside() {
         precondition(!isSetAside, "a request is set aside once")
         wantsSettingAside = true
     }
 
-    /// Serves what has arrived on the worker's other connections, and returns. The handler is called for them while it still runs for
+    /// Serves what has arrived on the worker's other connections, if it is time. The handler is called for them while it still runs for
     /// this one, so these calls must not touch the same state. Requests that it sets aside meanwhile wait for this one's end.
-    public func serveOthers() {
+    ///
+    /// - nanoseconds: how long this request goes on before others are served. Where serving them takes more than four times as long,
+    ///   this one goes on for a quarter of that, so that it gets a fifth of the worker however many others there are.
+    public func serveOthers(every nanoseconds: UInt64) {
         precondition(isSetAside, "only a request that was set aside may be interrupted")
-        worker?.serveOthers()
+        let now = monotonicNanoseconds()
+        guard let worker, pace.isDue(at: now) else { return }
+        worker.serveOthers()
+        pace.others(from: now, to: monotonicNanoseconds(), quota: nanoseconds)
     }
 
     /// The head is complete.

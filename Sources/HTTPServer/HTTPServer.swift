@@ -14,9 +14,10 @@ import Synchronization
 ///     ...
 ///     server.drain(timeout: .seconds(10))
 ///
-/// The handler is called once for each request whose body has arrived, and answers before it returns. While it runs,
-/// the worker's other connections wait, unless it sets the request aside (`Exchange.setAside`); one that had been idle before counts as silent meanwhile, so a handler that takes
-/// longer than `HTTPLimits.idleTimeoutSeconds` costs those that wait behind it.
+/// The handler is called once for each request whose body has arrived, and answers before it returns, unless it postpones the
+/// reply or sets the request aside (`Exchange.postpone`, `Exchange.setAside`). While it runs, the worker's other connections wait; one
+/// that had been idle before counts as silent meanwhile, so a handler that takes longer than `HTTPLimits.idleTimeoutSeconds` costs those
+/// that wait behind it.
 ///
 /// What is wrong with a connection or with a request's framing is answered without the handler, with a problem
 /// (`HTTPProblem.bodyTooLarge` and its neighbours), and the connection is closed. Some of it libmicrohttpd 0.9.75 answers

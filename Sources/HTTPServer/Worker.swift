@@ -166,7 +166,7 @@ final class Worker: @unchecked Sendable {
             }
             let deadline = stopsAt.load(ordering: .acquiring)
             if deadline != Self.running {
-                if !isDraining { beginDrain() }
+                beginDrain()
                 closeIdleConnections()
                 if connections.isEmpty || monotonicNanoseconds() >= deadline { break }
             }
@@ -207,19 +207,26 @@ final class Worker: @unchecked Sendable {
         exchange.isSetAside = true
         exchange.worker = self
         handler(exchange)
+        precondition(exchange.isDone == nil, "a request that was set aside is answered and not postponed")
         exchange.worker = nil
         exchange.stage = .done
         MHD_resume_connection(connection.connection)
+        guard !aside.isEmpty else { return }
+        // Before the next one begins: libmicrohttpd takes the reply in one round and sends it in the next.
+        serveOthers()
+        serveOthers()
     }
 
     /// Serves what has arrived, and does not wait. Within `answerAside`: libmicrohttpd must not be called from its own callbacks.
     func serveOthers() {
         roundBeganAt = 0
         MHD_run(daemon)
+        if isEnding { beginDrain() }
     }
 
     /// Stops accepting. Connections that wait in the kernel's queue were made before, so they are still served.
     private func beginDrain() {
+        guard !isDraining else { return }
         isDraining = true
         // From here on the socket is ours to close; a daemon that still listened would close it too.
         precondition(MHD_quiesce_daemon(daemon) == socket, "the daemon listens on another socket")

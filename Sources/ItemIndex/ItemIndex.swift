@@ -42,6 +42,8 @@ public final class ItemIndex: Sendable {
     private let structureOwner: (any AnyObject & Sendable)?
     // FAISS's large arrays.
     private nonisolated(unsafe) let largeArrays: [UnsafeRawBufferPointer]
+    // What share of the rows codes may leave to be scored by their vectors in an exact search. Written at the end of `init`.
+    private nonisolated(unsafe) var rescoredShare = 0.0
 
     /// What finds the best items: addresses and not their owner, whose references workers would count.
     private enum Structure: BitwiseCopyable {
@@ -158,6 +160,28 @@ public final class ItemIndex: Sendable {
             byteCount = vectorByteCount + inverted.runs.byteCount
         }
         self.largeArrays = largeArrays
+        rescoredShare = measureRescoredShare()
+    }
+
+    /// The mean of a few exact searches, for queries in directions that have nothing to do with the items: users' embeddings may
+    /// lie anywhere, and the further off they are the closer the items' scores are together and the less codes exclude.
+    private func measureRescoredShare() -> Double {
+        let (trialCount, k) = (4, 100)
+        guard count >= 64 * k else { return 0 }
+        let scratch = SearchScratch(for: self)
+        var bits: UInt64 = 0x9E37_79B9_7F4A_7C15
+        let shares = (0..<trialCount).map { _ in
+            let query = (0..<dimension).map { _ -> Float in
+                // xorshift64 (Marsaglia, 2003).
+                bits ^= bits << 13
+                bits ^= bits >> 7
+                bits ^= bits << 17
+                return bits >> 63 == 0 ? 1 : -1
+            }
+            _ = exact(query, k, nil, count, 0, scratch)
+            return Double(scratch.state.rescored) / Double(count)
+        }
+        return shares.reduce(0, +) / Double(trialCount)
     }
 
     deinit {
@@ -224,19 +248,22 @@ public final class ItemIndex: Sendable {
         return hits(found, scratch)
     }
 
-    /// How long a search may take, in nanoseconds, to tell long ones from others. Right within a factor of two for walks and lists; for
-    /// exact searches what it takes to read every vector, which codes may well save.
+    /// How long a search may take among all items, in nanoseconds, about: to tell long ones from others. Of an exact one that depends on
+    /// the query; many take less.
     public func mayTakeNanoseconds(k: Int, parameters: SearchParameters) -> Double {
-        let everything = Double(count * dimension * MemoryLayout<Float>.stride) * SearchCost.byte
-        if parameters.exact { return everything }
         let wanted = min(k, count)
-        let approximate =
-            switch structure {
-            case .runs: everything
-            case .graph: SearchCost.walkPerKept * Double(max(parameters.ef ?? defaults.ef ?? 1, wanted))
-            case .lists: Double(parameters.nprobe ?? defaults.nprobe ?? 1) * nanosecondsPerList
-            }
-        return min(approximate, everything)
+        let perWanted = SearchCost.perWanted * Double(wanted)
+        let exact = Double(count) * (scanNanosecondsPerRow + rescoredShare * gatherNanosecondsPerRow) + perWanted
+        switch structure {
+        case .graph where !parameters.exact:
+            let ef = max(parameters.ef ?? defaults.ef ?? 1, wanted)
+            return min(SearchCost.walkPerKept * Double(ef), exact)
+        case .lists where !parameters.exact:
+            let nprobe = probeCount(wanted, parameters, eligibleCount: count)
+            return min(Double(nprobe) * nanosecondsPerList + perWanted, exact)
+        default:
+            return exact
+        }
     }
 
     /// A walk or the chosen lists; 0 if it is cheaper to compare everything.
@@ -263,13 +290,7 @@ public final class ItemIndex: Sendable {
                 }
             }
         case .lists(let runs, _):
-            let share = Double(eligibleCount) / Double(count)
-            // Where few rows are eligible, the best of them lie in more lists; and no fewer lists than hold twice what is
-            // wanted.
-            let asked = Double(parameters.nprobe ?? defaults.nprobe ?? 1)
-            let holding = 2 * Double(wanted) * Double(listCount) / Double(eligibleCount)
-            let needed = parameters.isLiteral ? asked : max(asked / share.squareRoot(), holding).rounded(.up)
-            let nprobe = Int(min(needed, Double(listCount)))
+            let nprobe = probeCount(wanted, parameters, eligibleCount: eligibleCount)
             guard parameters.isLiteral || Double(nprobe) * nanosecondsPerList < exactNanoseconds(eligibleCount) else {
                 return 0
             }
@@ -277,8 +298,18 @@ public final class ItemIndex: Sendable {
         }
     }
 
+    /// How many lists are read: where few rows are eligible, the best of them lie in more lists; and no fewer than hold twice what is
+    /// wanted.
+    private func probeCount(_ wanted: Int, _ parameters: SearchParameters, eligibleCount: Int) -> Int {
+        let share = Double(eligibleCount) / Double(count)
+        let asked = Double(parameters.nprobe ?? defaults.nprobe ?? 1)
+        let holding = 2 * Double(wanted) * Double(listCount) / Double(eligibleCount)
+        let needed = parameters.isLiteral ? asked : max(asked / share.squareRoot(), holding).rounded(.up)
+        return Int(min(needed, Double(listCount)))
+    }
+
     /// Reads the best `nprobe` lists; while they hold too few eligible items, four times as many, as long as that is cheaper than
-    /// to compare everything.
+    /// to compare everything. If the deadline cuts a second reading short, that one's hits are what was found.
     private func read(
         _ runs: UnsafePointer<belfry_runs>, _ nprobe: Int, _ query: UnsafePointer<Float>, _ wanted: Int,
         _ words: UnsafePointer<UInt64>?, _ eligibleCount: Int, _ deadline: UInt64, _ scratch: SearchScratch
@@ -300,7 +331,12 @@ public final class ItemIndex: Sendable {
 
     /// What the measured cheaper way of comparing everything costs.
     private func exactNanoseconds(_ eligibleCount: Int) -> Double {
-        min(Double(eligibleCount) * SearchCost.gatherPerRow, Double(count) * scanNanosecondsPerRow)
+        min(Double(eligibleCount) * gatherNanosecondsPerRow, Double(count) * scanNanosecondsPerRow)
+    }
+
+    /// Rows here and there scored by their vectors.
+    private var gatherNanosecondsPerRow: Double {
+        max(SearchCost.gatheredRow, Double(dimension * MemoryLayout<Float>.stride) * SearchCost.gatheredByte)
     }
 
     /// A scan is as fast as what it reads comes out of memory, or out of the caches if it fits there.
@@ -325,7 +361,7 @@ public final class ItemIndex: Sendable {
     ) -> Int {
         withUnsafePointer(to: vectors) { vectors in
             if let words,
-                Double(eligibleCount) * SearchCost.gatherPerRow < Double(count) * scanNanosecondsPerRow
+                Double(eligibleCount) * gatherNanosecondsPerRow < Double(count) * scanNanosecondsPerRow
             {
                 let positions: UnsafePointer<UInt32>? =
                     if case .lists(_, let positions) = structure { positions } else { nil }
@@ -365,6 +401,10 @@ private enum SearchCost {
     static let cachedByte = 0.016
     /// Codes that a core's share of the caches may hold.
     static let cachedByteCount = 8e6
-    /// Rows here and there scored by their vectors, for each.
-    static let gatherPerRow = 12.0
+    /// Rows here and there scored by their vectors, for each byte of them: 12 ns at 64 dimensions.
+    static let gatheredByte = 0.047
+    /// The same at least, for each row.
+    static let gatheredRow = 4.0
+    /// What is found, for each: scored by its vector, put in order, written into a reply.
+    static let perWanted = 50.0
 }

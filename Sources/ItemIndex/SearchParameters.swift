@@ -11,7 +11,7 @@ public struct SearchParameters: Sendable, Equatable {
     /// When the search ends with what it has found by then, in nanoseconds of CLOCK_MONOTONIC; nil is never.
     public var deadline: UInt64?
     /// Takes ef and nprobe as they stand: no exact search because it is cheaper, no more lists because few rows are
-    /// eligible. For comparisons with searches that know neither.
+    /// eligible, unless the lists hold fewer than k. For comparisons with searches that know neither.
     var isLiteral = false
 
     /// Creates parameters; by default the index's own.

@@ -76,14 +76,11 @@ public final class SearchScratch {
         state.capacity = capacity
     }
 
-    /// Has searches call `body` now and then and go on when it returns, until told otherwise.
+    /// Has searches call `body` every 20 us or so and go on when it returns, until told otherwise.
     ///
-    /// - nanoseconds: how long a search goes on between two calls, about; where they take long, a quarter of what the last one took.
     /// - body: must not search with this scratch; nil for no more calls.
-    public func yield(every nanoseconds: UInt64, _ body: (() -> Void)?) {
+    public func yield(to body: (() -> Void)?) {
         letOthers = body
-        state.yield_quota = nanoseconds
-        state.yields_at = 0
         state.yield_context = Unmanaged.passUnretained(self).toOpaque()
         state.yield =
             body == nil

@@ -174,11 +174,11 @@ public final class Retriever {
         index.mayTakeNanoseconds(k: query.k, parameters: parameters(of: query, deadline: nil)) > Double(nanoseconds)
     }
 
-    /// Has searches call `body` about so often and go on when it returns; nil for no more calls.
+    /// Has searches call `body` every 20 us or so and go on when it returns; nil for no more calls.
     ///
     /// - body: must not use this retriever.
-    public func yield(every nanoseconds: UInt64, _ body: (() -> Void)?) {
-        searchScratch.yield(every: nanoseconds, body)
+    public func yield(to body: (() -> Void)?) {
+        searchScratch.yield(to: body)
     }
 
     /// The item's row, if the snapshot has it.

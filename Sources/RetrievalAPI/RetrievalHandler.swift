@@ -16,7 +16,7 @@ internal import Towers
 ///
 ///     return { exchange in (exchange.isSetAside ? forLongOnes : handler).handle(exchange) }
 ///
-///     let serving = Swappable<Generation>(readerCount: workers)
+///     let serving = Swappable<Generation>(readerCount: 2 * workers)
 ///     let readiness = Readiness()
 ///     let server = HTTPServer(configuration: configuration) { worker in
 ///         let handler = RetrievalHandler(serving: serving, reader: worker, readiness: readiness)
@@ -130,18 +130,20 @@ public final class RetrievalHandler {
             throw Problem(error)
         }
         try requireReplyType(exchange, session)
-        if let longRequests {
-            isSettingAside =
-                !exchange.isSetAside
-                && session.retriever.mayTake(longerThan: longRequests.searchNanosecondsMax, retrieval)
-            if isSettingAside { return }
-            if exchange.isSetAside {
-                session.retriever.yield(every: longRequests.yieldNanoseconds) { exchange.serveOthers() }
-            }
-        }
-        defer { if exchange.isSetAside { session.retriever.yield(every: 0, nil) } }
         let decoded = Instant.now
         let deadline = retrieval.timeoutMillis.map { Instant(nanoseconds: exchange.arrivedBy()).advanced(byMillis: $0) }
+        if let longRequests {
+            if exchange.isSetAside {
+                session.retriever.yield { exchange.serveOthers(every: longRequests.yieldNanoseconds) }
+            } else {
+                // One that is late already is refused at once.
+                isSettingAside =
+                    deadline.map { decoded < $0 } ?? true
+                    && session.retriever.mayTake(longerThan: longRequests.searchNanosecondsMax, retrieval)
+                if isSettingAside { return }
+            }
+        }
+        defer { if exchange.isSetAside { session.retriever.yield(to: nil) } }
         let outcome: Session.Outcome
         do throws(RetrievalError) {
             outcome = try session.retrieve(
@@ -189,7 +191,9 @@ public final class RetrievalHandler {
         // Several users are embedded together: the tower's weights are then read once for all of them.
         for first in stride(from: 0, to: embedding.userCount, by: Retriever.placeCount) {
             try embedUsers(first..<min(first + Retriever.placeCount, embedding.userCount), exchange, session)
-            if exchange.isSetAside { exchange.serveOthers() }
+            if exchange.isSetAside, let longRequests, first + Retriever.placeCount < embedding.userCount {
+                exchange.serveOthers(every: longRequests.yieldNanoseconds)
+            }
         }
         session.encoder.endEmbed(embedding, to: &exchange.reply)
     }

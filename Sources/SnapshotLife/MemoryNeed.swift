@@ -12,7 +12,7 @@ struct MemoryNeed {
         func size(_ file: String) -> Int { manifest.files[file]?.byteCount ?? 0 }
         let codes = manifest.itemCount * ((manifest.dimension + 63) / 64 * 64 + 24)
         let tables = 16 * (manifest.itemCount + (manifest.users?.count ?? 0))
-        let buffers = (2 * workerCount + 1) * (manifest.itemCount * 3 + (4 << 20))
+        let buffers = (2 * workerCount + 1) * (manifest.itemCount * 5 + (4 << 20))
         // Mapped files are read by requests, so they have to fit, too.
         let mapped = size("items.safetensors") + size("users.safetensors") + size("user_tower.safetensors")
         byteCount = size("index.faiss") + codes + tables + buffers + mapped

@@ -24,13 +24,13 @@ struct Rehearsal: ~Copyable {
     // MARK: Warm-up
 
     private static let warmupLineCountMax = 2000
-    /// How many of them the sessions of the other workers answer, which share all but their buffers with the first.
-    private static let otherWorkersLineCountMax = 200
+    /// How many of them the other sessions answer, which share all but their buffers with the first.
+    private static let otherSessionsLineCountMax = 200
     private static let roundCountMax = 12
     /// Two rounds whose p99 differ by less than this share count as settled.
     private static let settled = 0.1
 
-    /// Answers the snapshot's warm-up requests with every worker's session, the first one's until the 99th percentile of the
+    /// Answers the snapshot's warm-up requests with every reader's session, the first one's until the 99th percentile of the
     /// processor time settles; on a processor that others use too, time itself would never.
     ///
     /// Returns how many rounds that took.
@@ -44,7 +44,8 @@ struct Rehearsal: ~Copyable {
         let limit = belfry_thread_cpu_time() + UInt64(cpuDeadlineSeconds * 1e9)
         var before: Double?
         var roundCount = 0
-        for worker in 0..<generation.workerCount { generation.session(worker).touchBuffers() }
+        let readers = 0..<2 * generation.workerCount
+        for reader in readers { generation.session(reader).touchBuffers() }
         while roundCount < Self.roundCountMax {
             var times: [Double] = []
             for index in 0..<lines.count { times.append(try answer(index, of: lines, generation.session(0))) }
@@ -54,9 +55,9 @@ struct Rehearsal: ~Copyable {
             if belfry_thread_cpu_time() > limit { break }
             before = p99
         }
-        for worker in 1..<max(generation.workerCount, 1) {
-            for index in 0..<min(lines.count, Self.otherWorkersLineCountMax) {
-                _ = try answer(index, of: lines, generation.session(worker))
+        for reader in readers.dropFirst() {
+            for index in 0..<min(lines.count, Self.otherSessionsLineCountMax) {
+                _ = try answer(index, of: lines, generation.session(reader))
             }
         }
         return roundCount

@@ -1,13 +1,14 @@
 import Glibc
-import HTTPServer
 import Memory
 import Synchronization
 import Testing
 
+@testable import HTTPServer
+
 /// Requests that are set aside, and those that are served meanwhile.
 @Suite struct SetAsideTests {
-    /// `/long` is set aside and serves others until it is let go; `/short` answers at once. Replies tell in which order
-    /// requests were finished.
+    /// `/long` is set aside and serves others until it is let go, `/stubborn` does not serve them; `/short` answers at once. Replies tell
+    /// in which order requests were finished.
     private final class Order: Sendable {
         let finishedCount = Atomic<Int>(0)
         /// Long requests that have begun.
@@ -28,12 +29,13 @@ import Testing
         let configuration = HTTPConfiguration(address: try ListenAddress("127.0.0.1:0"), postponesReplies: true)
         let server = HTTPServer(configuration: configuration) { _ in
             { exchange in
-                guard exchange.path == Text("/long") else { return order.finish(exchange) }
+                let isStubborn = exchange.path == Text("/stubborn")
+                guard isStubborn || exchange.path == Text("/long") else { return order.finish(exchange) }
                 guard exchange.isSetAside else { return exchange.setAside() }
                 let number = order.begunCount.add(1, ordering: .relaxed).newValue
                 // Ten seconds at most, so that what is wrong fails and does not hang.
                 for _ in 0..<10_000 where order.released.load(ordering: .relaxed) < number {
-                    exchange.serveOthers()
+                    if !isStubborn { exchange.serveOthers(every: 0) }
                     usleep(1000)
                 }
                 order.finish(exchange)
@@ -91,6 +93,36 @@ import Testing
         }
     }
 
+    /// A reply that is finished is sent before the next long request begins, which may not look up for a while.
+    @Test func finishedRepliesDoNotWait() throws {
+        let server = try server()
+        defer { server.stop() }
+        let clients = try (0..<2).map { _ in try TestClient(server.boundAddress!) }
+        try clients[0].send(Self.get("/long"))
+        #expect(begun(1))
+        try clients[1].send(Self.get("/stubborn"))
+        #expect(try TestClient(server.boundAddress!).exchange(Self.get("/short")).text == "1")
+        release(1)
+        clients[0].setPatience(5000)
+        #expect(try clients[0].receive().text == "2")
+        #expect(order.finishedCount.load(ordering: .relaxed) == 2)
+        release(2)
+        #expect(try clients[1].receive().text == "3")
+    }
+
+    @Test func aLongRequestGetsItsShare() {
+        var pace = Pace()
+        #expect(pace.isDue(at: 0))
+        // Others who are quick come every 100.
+        pace.others(from: 1000, to: 1020, quota: 100)
+        #expect(!pace.isDue(at: 1119))
+        #expect(pace.isDue(at: 1120))
+        // Others who take 4000 wait 1000.
+        pace.others(from: 2000, to: 6000, quota: 100)
+        #expect(!pace.isDue(at: 6999))
+        #expect(pace.isDue(at: 7000))
+    }
+
     @Test func pipelinedRequestsAreAnsweredInOrder() throws {
         let server = try server()
         defer { server.stop() }
@@ -133,6 +165,20 @@ import Testing
             #expect(reply.status == 200)
             #expect(client.isClosedByServer())
         }
+    }
+
+    /// Those that have not begun when the time is over are cut.
+    @Test func aDrainDoesNotWaitForever() throws {
+        let server = try server()
+        let clients = try (0..<2).map { _ in try TestClient(server.boundAddress!) }
+        for client in clients { try client.send(Self.get("/long")) }
+        #expect(begun(1))
+        let drain = Thread { server.drain(timeout: .milliseconds(100)) }
+        usleep(300_000)
+        release(1)
+        drain.join()
+        #expect(order.begunCount.load(ordering: .relaxed) == 1)
+        #expect(clients[1].isClosedByServer())
     }
 
     /// The one that runs is waited for, as any handler is; those that wait are cut.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ItemIndex
@@ -29,7 +30,7 @@ import Testing
             let expectedBetween = try index.search(between, k: 5, parameters: parameters, scratch: other).copy
             var yieldCount = 0
             var differing = 0
-            scratch.yield(every: 0) {
+            scratch.yield {
                 yieldCount += 1
                 let hits = try? index.search(between, k: 5, parameters: parameters, scratch: other).copy
                 if hits?.rows != expectedBetween.rows || hits?.scores != expectedBetween.scores { differing += 1 }
@@ -37,36 +38,11 @@ import Testing
             let together = try search()
             #expect(together == alone)
             #expect(yieldCount > 0 && differing == 0, "\(parameters): \(yieldCount) yields, \(differing) differ")
-            scratch.yield(every: 0, nil)
+            scratch.yield(to: nil)
             let before = yieldCount
             #expect(try search() == alone)
             #expect(yieldCount == before)
         }
-    }
-
-    /// The search goes on for as long as it was told, and for a quarter of what the others took.
-    @Test func howOften() throws {
-        let items = Vectors.random(100_000, 8, seed: 4)
-        let (index, _) = try loadedIndex("Flat", .innerProduct, items)
-        let scratch = SearchScratch(for: index)
-        let query = Vectors.random(1, 8, seed: 5).values
-        var count = 0
-        scratch.yield(every: 3_600_000_000_000) { count += 1 }
-        // The first call is due at once: the search was set aside so that others come first.
-        _ = try index.search(query, k: 10, scratch: scratch)
-        #expect(count == 1)
-        _ = try index.search(query, k: 10, scratch: scratch)
-        #expect(count == 1)
-        count = 0
-        scratch.yield(every: 0) {
-            count += 1
-            var now = monotonic()
-            let end = now + 1_000_000_000
-            while now < end { now = monotonic() }
-        }
-        // A quarter of a second is more than this search takes.
-        _ = try index.search(query, k: 10, scratch: scratch)
-        #expect(count == 1)
     }
 
     /// What others take counts as time: the deadline may pass meanwhile.
@@ -76,7 +52,7 @@ import Testing
         let scratch = SearchScratch(for: index)
         let query = Vectors.random(1, 8, seed: 7).values
         let deadline = monotonic() + 500_000_000
-        scratch.yield(every: 0) { while monotonic() < deadline {} }
+        scratch.yield { while monotonic() < deadline {} }
         let hits = try index.search(
             query, k: 10, parameters: SearchParameters(deadline: deadline), scratch: scratch)
         #expect(!hits.isComplete)
@@ -87,5 +63,35 @@ import Testing
         var now = timespec()
         clock_gettime(CLOCK_MONOTONIC, &now)
         return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+    }
+    /// What is told to be long is what compares much: by its vectors where codes exclude little, and otherwise by codes.
+    @Test func longSearchesAreTold() throws {
+        let items = Vectors.random(60_000, 16, seed: 8)
+        var spread = items
+        var generator = SeededRandom(seed: 9)
+        for row in 0..<items.count {
+            let length = exp(0.8 * generator.normal())
+            for component in 0..<16 { spread.values[row * 16 + component] *= length }
+        }
+        func nanoseconds(_ index: ItemIndex, k: Int = 10, _ parameters: SearchParameters = SearchParameters()) -> Double
+        {
+            index.mayTakeNanoseconds(k: k, parameters: parameters)
+        }
+        let (flat, _) = try loadedIndex("Flat", .innerProduct, items)
+        let (lists, _) = try loadedIndex("IVF100,Flat", .innerProduct, items)
+        let (spreadFlat, _) = try loadedIndex("Flat", .innerProduct, spread)
+        // A flat index is not long because of its size alone: its codes are read in no time.
+        #expect(nanoseconds(flat) < 100_000)
+        #expect(nanoseconds(spreadFlat) > 1.5 * nanoseconds(flat))
+        #expect(nanoseconds(lists, SearchParameters(exact: true)) > 5 * nanoseconds(lists, SearchParameters(nprobe: 2)))
+        // Whatever nprobe says, ten thousand items lie in many lists.
+        #expect(nanoseconds(lists, k: 10_000, SearchParameters(nprobe: 1)) > 500_000)
+        // More lists than all of them are all of them.
+        #expect(
+            nanoseconds(lists, SearchParameters(nprobe: 65_536)) <= nanoseconds(lists, SearchParameters(exact: true)))
+        let (graph, _) = try loadedIndex("HNSW4", .innerProduct, Vectors.random(9000, 4, seed: 3), efConstruction: 8)
+        #expect(nanoseconds(graph, k: 1, SearchParameters(ef: 4)) < nanoseconds(graph, k: 1, SearchParameters(ef: 8)))
+        #expect(
+            nanoseconds(graph, SearchParameters(ef: 20_000)) <= nanoseconds(graph, SearchParameters(exact: true)))
     }
 }

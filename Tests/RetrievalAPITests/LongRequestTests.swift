@@ -65,6 +65,27 @@ import Testing
         #expect(counts.value == 1)
     }
 
+    /// One that is late is refused at once, and does not wait for its turn.
+    @Test func whatIsLateIsNotSetAside() throws {
+        let counts = Counts()
+        let serving = try Serving("cs3-one-cycle", longRequests: Self.everything()) { handler in
+            { exchange in
+                if exchange.isSetAside {
+                    counts.add()
+                } else {
+                    usleep(20_000)
+                }
+                handler.handle(exchange)
+            }
+        }
+        let late = try serving.post("/v1/retrieve", serving.warmup(#""timeout_ms":1"#))
+        let problem = try late.problem()
+        #expect(problem == "504 deadline-exceeded /timeout_ms")
+        #expect(counts.value == 0)
+        #expect(try serving.post("/v1/retrieve", serving.warmup(#""timeout_ms":60000"#)).status == 200)
+        #expect(counts.value == 1)
+    }
+
     private final class Counts: @unchecked Sendable {
         // Guarded by `lock`.
         private let lock = NSLock()

@@ -98,10 +98,8 @@ typedef struct belfry_search_scratch {
     size_t scored;            // how many items the last search compared with the query
     size_t rescored;          // how many of them by their vectors
     int is_complete;          // 0 if the deadline cut the search short
-    void (*yield)(void *context);  // called now and then in a search, which goes on when it returns; NULL for none
+    void (*yield)(void *context);  // called every 20 us or so of a search, which goes on when it returns; NULL for none
     void *yield_context;
-    uint64_t yield_quota;     // how long a search goes on between two such calls, in nanoseconds; longer where they take long
-    uint64_t yields_at;       // when it is called next, CLOCK_MONOTONIC in nanoseconds
 } belfry_search_scratch;
 
 /// How many items an exact scan scores before it compares them.
