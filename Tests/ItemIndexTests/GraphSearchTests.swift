@@ -107,7 +107,11 @@ import Testing
     /// Where codes are too coarse an exact search reads vectors, which takes four times as long: up to four times the ef, a walk is the
     /// cheaper.
     @Test func aGraphWithoutCodesIsWalkedWhereScansReadVectors() throws {
-        let items = GraphBuilderTests.Data.clumps.vectors(8000, 64, seed: 30)
+        // Forty clumps whose items lie closer together than two levels of a code.
+        var items = Vectors.random(40, 64, seed: 30)
+        for _ in 1..<200 { items.values += items.values[..<(40 * 64)] }
+        var generator = SeededRandom(seed: 31)
+        for place in items.values.indices { items.values[place] += 0.002 * generator.normal() }
         let (index, _) = try loadedIndex("HNSW8", .squaredL2, items)
         #expect(index.byteCount < 8000 * (64 * 4 + 64 + 64), "the items have codes: nothing is tested")
         let scratch = SearchScratch(for: index)
