@@ -212,7 +212,8 @@ final class Worker: @unchecked Sendable {
         exchange.stage = .done
         MHD_resume_connection(connection.connection)
         guard !aside.isEmpty else { return }
-        // Before the next one begins: libmicrohttpd takes the reply in one round and sends it in the next.
+        // Before the next one begins, so that this reply does not wait for it: libmicrohttpd may take a round to queue it and
+        // another to send it.
         serveOthers()
         serveOthers()
     }
