@@ -251,6 +251,7 @@ public final class ItemIndex: Sendable {
     /// How long a search may take among all items, in nanoseconds, about: to tell long ones from others. Of an exact one that depends on
     /// the query; many take less.
     public func mayTakeNanoseconds(k: Int, parameters: SearchParameters) -> Double {
+        guard count > 0 else { return 0 }
         let wanted = min(k, count)
         let perWanted = SearchCost.perWanted * Double(wanted)
         let exact = Double(count) * (scanNanosecondsPerRow + rescoredShare * gatherNanosecondsPerRow) + perWanted

@@ -151,6 +151,7 @@ import Testing
         #expect(index.count == 0)
         let scratch = SearchScratch(for: index)
         let none = EligibleRows(rowCount: 0)
+        #expect(index.mayTakeNanoseconds(k: 10, parameters: SearchParameters()) == 0)
         #expect(try index.search([1, 2, 3, 4], k: 10, scratch: scratch).count == 0)
         #expect(
             try index.search(
