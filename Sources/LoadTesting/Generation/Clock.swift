@@ -20,6 +20,23 @@ func wallClockNanoseconds() -> UInt64 {
     return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
 }
 
+/// How far CLOCK_REALTIME is ahead of CLOCK_MONOTONIC, in nanoseconds modulo 2^64. The one is read between two readings of the other:
+/// a thread that loses its core in between would be wrong by that long, so it reads again.
+func wallClockLead() -> UInt64 {
+    var lead: UInt64 = 0
+    var shortest = UInt64.max
+    for _ in 0..<4 where shortest > 1000 {
+        let before = monotonicNanoseconds()
+        let wall = wallClockNanoseconds()
+        let taken = monotonicNanoseconds() - before
+        if taken < shortest {
+            shortest = taken
+            lead = wall &- before &- taken / 2
+        }
+    }
+    return lead
+}
+
 /// Seconds of the Unix epoch.
 func unixSeconds() -> Double {
     var time = timespec()

@@ -253,7 +253,7 @@ final class Generator {
 
     private var nextSweep: UInt64 = 0
     /// What arrivals, which the kernel notes by the wall clock, are ahead of the monotonic clock, in nanoseconds.
-    private var wallClockOffset = wallClockNanoseconds() &- monotonicNanoseconds()
+    private var wallClockOffset = wallClockLead()
 
     /// Fails requests that took too long, and opens broken connections again.
     @inline(__always)
@@ -265,7 +265,7 @@ final class Generator {
     @inline(never)
     private func sweep(_ now: UInt64) {
         nextSweep = now + UInt64(Self.sweepMilliseconds) * 1_000_000
-        wallClockOffset = wallClockNanoseconds() &- monotonicNanoseconds()
+        wallClockOffset = wallClockLead()
         if busyCount + brokenCount > 0 {
             for index in connections.indices {
                 switch connections[index].state {
