@@ -177,7 +177,7 @@ let package = Package(
         tests("ServiceNotificationTests", ["ServiceNotification"]),
         tests("IdentifiersTests", ["Identifiers", "Memory"]),
         tests("TowersTests", ["CKernels", "Memory", "Safetensors", "TestSupport", "Towers"]),
-        tests("ItemIndexTests", ["CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
+        tests("ItemIndexTests", ["CAllocationCount", "CFaiss", "CKernels", "ItemIndex", "Memory", "TestSupport"]),
         tests(
             "SnapshotsTests",
             ["ItemIndex", "Memory", "Safetensors", "SnapshotCheck", "SnapshotDamage", "Snapshots", "TestSupport"]),

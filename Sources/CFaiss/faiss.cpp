@@ -149,11 +149,13 @@ struct CodedCentroids : faiss::IndexFlat {
         const int metric = metric_type == faiss::METRIC_L2 ? BELFRY_SQUARED_L2 : BELFRY_INNER_PRODUCT;
         const int set = belfry_best_instruction_set();
         std::vector<float> biases;
+        float largest_bias = 0;
         if (metric == BELFRY_SQUARED_L2) {
             const belfry_scorer *products = belfry_scorer_for(BELFRY_INNER_PRODUCT, set);
             for (size_t i = 0; i < count; i++) {
                 const float *row = get_xb() + i * dimension;
                 biases.push_back(-products->one(row, row, dimension));
+                largest_bias = std::max(largest_bias, -biases.back());
             }
         }
         // Errors that lie in all directions alike come to this; where they do not, some vector goes to its second nearest list.
@@ -167,6 +169,7 @@ struct CodedCentroids : faiss::IndexFlat {
         runs.quantizer = quantizer;
         runs.scan = belfry_sq4_scan_for(set);
         runs.biases = biases.empty() ? nullptr : biases.data();
+        runs.largest_bias = largest_bias;
 
         const idx_t shares = std::max(threads, 1);
         auto assign = [&](idx_t share) {

@@ -62,7 +62,7 @@ typedef struct candidates {
     float margin;  // how far below the bound one may lie and still be among the best
     float reach_limit;  // less than that once there was no room for all of them
     size_t settled_above;  // an exact search settles more than these; 0 for another
-    watch *watch;          // of an exact search
+    watch *watch;
     hit_key *settled;  // a heap of the best k that were settled
     size_t settled_count;
     size_t rescored;  // how many were settled
@@ -71,15 +71,18 @@ typedef struct candidates {
 // A scan appends at most this many at a time, and the vector stores behind them.
 enum { APPENDED_MAX = 256, STORE_SLACK = 16 };
 
+// How many candidates are scored by their vectors before the clock is looked at: 12 microseconds' worth at 64 dimensions.
+enum { SCORED_PER_LOOK = 1024 };
+
 static inline candidates no_candidates(
-    const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k, float margin,
-    belfry_search_scratch *scratch) {
+    const belfry_vectors *vectors, const uint32_t *rows, const float *query, size_t k, float margin, watch *w) {
+    belfry_search_scratch *scratch = w->scratch;
     size_t first = 2 * k < 512 ? 512 : 2 * k;
     size_t room = scratch->candidate_capacity - APPENDED_MAX - STORE_SLACK;
     return (candidates){
         .vectors = vectors, .rows = rows, .query = query, .scores = scratch->candidate_scores,
         .positions = scratch->candidate_positions, .capacity = room, .k = k, .limit = first < room ? first : room,
-        .bound = -INFINITY, .margin = margin, .reach_limit = INFINITY, .settled = scratch->collected};
+        .bound = -INFINITY, .margin = margin, .reach_limit = INFINITY, .watch = w, .settled = scratch->collected};
 }
 
 static inline void drop_below(candidates *c, float threshold) {
@@ -106,15 +109,17 @@ static inline hit_key hit_of(const candidates *c, size_t i) {
 }
 
 // Scores the candidates by their vectors and remembers the best k of them, and of those settled before. The bound is then a k-th
-// best score itself, and not the least that it may be.
+// best score itself, and not the least that it may be. Where the deadline passes, the others are left out, and the scan behind
+// this ends at its next look.
 static inline void settle(candidates *c) {
-    enum { PIECE = 1024 };
-    for (size_t first = 0; first < c->count; first += PIECE) {
-        size_t size = c->count - first < PIECE ? c->count - first : PIECE;
+    for (size_t first = 0; first < c->count; first += SCORED_PER_LOOK) {
+        if (first > 0 && is_over(c->watch->scratch, c->watch->deadline)) {
+            c->watch->scratch->is_complete = 0;
+            break;
+        }
+        size_t size = c->count - first < SCORED_PER_LOOK ? c->count - first : SCORED_PER_LOOK;
         score_by_vectors(c, first, size);
         for (size_t i = first; i < first + size; i++) offer(c->settled, &c->settled_count, c->k, hit_of(c, i));
-        // Where the deadline passed, the scan behind this ends at its next look.
-        if (is_over(c->watch->scratch, c->watch->deadline)) break;
     }
     c->count = 0;
     if (c->settled_count == c->k && score_of(c->settled[0]) > c->bound) c->bound = score_of(c->settled[0]);
@@ -175,10 +180,33 @@ static inline size_t emit(size_t collected_count, size_t k, belfry_search_scratc
     return found;
 }
 
+// Of the candidates from `first` on, keeps the k that are best by scores that are not exact.
+static inline void keep_likely(candidates *c, size_t first) {
+    if (c->count - first <= c->k) return;
+    float least = score_of_rank(c->scores + first, c->count - first, c->k);
+    size_t kept = first;
+    for (size_t i = first; i < c->count && kept < first + c->k; i++) {
+        if (!(c->scores[i] >= least)) continue;
+        c->scores[kept] = c->scores[i];
+        c->positions[kept++] = c->positions[i];
+    }
+    c->count = kept;
+}
+
 // Scores the candidates by their vectors and moves the best k, of them and of those that were settled, to the result, best
-// first.
-static inline size_t finish(candidates *c, belfry_search_scratch *scratch) {
-    score_by_vectors(c, 0, c->count);
+// first. Once the deadline has passed there is time for k more, and no more.
+static inline size_t finish(candidates *c) {
+    belfry_search_scratch *scratch = c->watch->scratch;
+    int is_late = 0;
+    for (size_t first = 0, size; first < c->count; first += size) {
+        if (!is_late && c->count - first > SCORED_PER_LOOK && is_over(scratch, c->watch->deadline)) {
+            is_late = 1;
+            scratch->is_complete = 0;
+            keep_likely(c, first);
+        }
+        size = c->count - first < SCORED_PER_LOOK ? c->count - first : SCORED_PER_LOOK;
+        score_by_vectors(c, first, size);
+    }
     scratch->rescored = c->rescored;
     if (c->count > 2 * c->k + 64) drop_below(c, score_of_rank(c->scores, c->count, c->k));
     // More than there is room for only if more than that tie with the k-th.

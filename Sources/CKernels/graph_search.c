@@ -31,8 +31,9 @@ size_t belfry_search_graph(
     }
     collected_count = widen(&w, graph, 0, FOR_A_QUERY, ef, eligible, deadline, frontier_count, collected_count, scratch);
 
-    candidates c = no_candidates(vectors, NULL, query, k, w.codes ? 5 * w.query.deviation : 0, scratch);
+    watch clock = {.scratch = scratch, .deadline = deadline};
+    candidates c = no_candidates(vectors, NULL, query, k, w.codes ? 5 * w.query.deviation : 0, &clock);
     for (size_t i = 0; i < collected_count; i++) append(&c, score_of(collected[i]), row_of(collected[i]));
     look_through(&c);
-    return finish(&c, scratch);
+    return finish(&c);
 }

@@ -23,6 +23,11 @@ static inline void prefetch_run(const belfry_runs *runs, const belfry_run *run) 
     __builtin_prefetch(runs->rows + run->first);
 }
 
+// A millionth of what a score by codes is added to is more than the sum's rounding.
+static inline float rounding_of(float base, float largest_bias) {
+    return 1e-6f * (fabsf(base) + largest_bias);
+}
+
 // How far a run's scores by codes may be off: for certain, or usually.
 typedef struct doubt {
     int is_certain;
@@ -42,8 +47,8 @@ static inline int scan_run(
     const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, doubt d,
     const uint64_t *eligible, candidates *c, watch *w) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
-    // A millionth of what a score is added to is more than the sum's rounding.
-    const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always + 1e-6f * fabsf(base);
+    const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always
+        + rounding_of(base, runs->largest_bias);
     if (2 * off > c->margin) c->margin = 2 * off;
     for (uint32_t start = 0; start < run->size; start += APPENDED_MAX) {
         uint32_t size = run->size - start < APPENDED_MAX ? run->size - start : APPENDED_MAX;
@@ -130,12 +135,11 @@ size_t belfry_search_all_runs(
     float error = factor_of(vectors->metric) * norm_of(query, vectors->dimension) * largest + coded.certain_error;
     if (isfinite(error) && k < vectors->count / 8) {
         watch w = {.scratch = scratch, .deadline = deadline};
-        candidates c = no_candidates(vectors, runs->rows, query, k, 0, scratch);
+        candidates c = no_candidates(vectors, runs->rows, query, k, 0, &w);
         c.settled_above = 2 * k + 1024;
-        c.watch = &w;
         scan_all(runs, &coded, query, eligible, doubt_of(runs, &coded, query, 1), &c, &w);
         look_through(&c);
-        return finish(&c, scratch);
+        return finish(&c);
     }
     return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
 }
@@ -193,11 +197,11 @@ size_t belfry_search_likely(const belfry_runs *runs, const float *query, size_t 
     if (!isfinite(coded.certain_error)) {
         return search_vectors(&runs->vectors, runs->rows, query, k, NULL, 0, scratch);
     }
-    candidates c = no_candidates(&runs->vectors, runs->rows, query, k, 0, scratch);
     watch w = {.scratch = scratch};
+    candidates c = no_candidates(&runs->vectors, runs->rows, query, k, 0, &w);
     scan_all(runs, &coded, query, NULL, doubt_of(runs, &coded, query, 0), &c, &w);
     look_through(&c);
-    return finish(&c, scratch);
+    return finish(&c);
 }
 
 // The runs whose centroids score best, into scratch->probes.
@@ -227,11 +231,11 @@ size_t belfry_search_lists(
         return search_vectors(vectors, runs->rows, query, k, eligible, deadline, scratch);
     }
     const doubt d = doubt_of(runs, &coded, query, 0);
-    candidates c = no_candidates(vectors, runs->rows, query, k, 0, scratch);
+    watch w = {.scratch = scratch, .deadline = deadline};
+    candidates c = no_candidates(vectors, runs->rows, query, k, 0, &w);
     for (size_t probe = 0; probe < probe_count && probe < RUNS_AHEAD; probe++) {
         prefetch_run(runs, &runs->runs[scratch->probes[probe]]);
     }
-    watch w = {.scratch = scratch, .deadline = deadline};
     for (size_t probe = 0; probe < probe_count; probe++) {
         uint32_t number = scratch->probes[probe];
         if (probe + RUNS_AHEAD < probe_count) {
@@ -245,7 +249,7 @@ size_t belfry_search_lists(
         if (scan_run(runs, run, &coded, base, d, eligible, &c, &w)) break;
     }
     look_through(&c);
-    return finish(&c, scratch);
+    return finish(&c);
 }
 
 size_t belfry_search_all_rows(
@@ -265,14 +269,14 @@ size_t belfry_search_all_rows(
     for (size_t block = 0; block < block_count; block++) {
         largest = codes->errors[block] > largest ? codes->errors[block] : largest;
     }
-    float error = norm * largest + coded.certain_error;
+    const float always = coded.certain_error + rounding_of(constant, codes->largest_bias);
+    float error = norm * largest + always;
     if (isfinite(error) && k < vectors->count / 8) {
-        candidates c = no_candidates(vectors, NULL, query, k, 2 * error, scratch);
         watch w = {.scratch = scratch, .deadline = deadline};
+        candidates c = no_candidates(vectors, NULL, query, k, 2 * error, &w);
         // These codes exclude all but a few, in the end, so that what is settled early is mostly wasted.
         size_t many = 4 * k + 16384;
         c.settled_above = many < c.capacity / 2 ? many : c.capacity / 2;
-        c.watch = &w;
         const size_t stride = codes->quantizer.stride;
         for (size_t block = 0; block < block_count; block++) {
             size_t start = block * BELFRY_SCAN_BLOCK;
@@ -286,7 +290,7 @@ size_t belfry_search_all_rows(
                 &coded, codes->codes + start * stride, stride, codes->biases ? codes->biases + start : NULL, size,
                 scratch->link_scores);
             scratch->scored += size;
-            float block_error = norm * codes->errors[block] + coded.certain_error;
+            float block_error = norm * codes->errors[block] + always;
             float base = constant - block_error, threshold = c.bound - 2 * block_error;
             for (size_t i = 0; i < size; i++) {
                 float score = scratch->link_scores[i] + base;
@@ -296,7 +300,7 @@ size_t belfry_search_all_rows(
             if (c.count >= c.limit) look_through(&c);
         }
         look_through(&c);
-        return finish(&c, scratch);
+        return finish(&c);
     }
     return search_vectors(vectors, NULL, query, k, eligible, deadline, scratch);
 }

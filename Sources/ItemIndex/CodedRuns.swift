@@ -82,8 +82,9 @@ final class CodedRuns: @unchecked Sendable {
         structure.initialize(
             to: belfry_runs(
                 vectors: vectors, runs: runs.base, run_count: sizes.count, codes: codes.base, quantizer: quantizer,
-                scan: belfry_sq4_scan_for(instructionSet.kernelNumber), biases: biases?.base, rows: rows?.base,
-                positions: positions?.base, centroids: centroids?.kernel,
+                scan: belfry_sq4_scan_for(instructionSet.kernelNumber), biases: biases?.base,
+                largest_bias: biases?.largestMagnitude ?? 0, rows: rows?.base, positions: positions?.base,
+                centroids: centroids?.kernel,
                 has_own_centroid_metric: centroids.map { $0.structure.pointee.vectors.metric == vectors.metric ? 0 : 1 }
                     ?? 0))
         measureRuns()

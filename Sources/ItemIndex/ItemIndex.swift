@@ -229,23 +229,24 @@ public final class ItemIndex: Sendable {
         let wanted = min(k, eligibleCount)
         guard wanted > 0 else {
             scratch.state.is_complete = 1  // nothing is missing, whatever the search before this one left
-            return hits(0, scratch)
+            return hits(0, .everything, scratch)
         }
         let words = eligible.flatMap { $0.isEverything ? nil : UnsafePointer($0.words.baseAddress) }
         let deadline = parameters.deadline ?? 0
 
-        var found = 0
+        var (found, way) = (0, Way.everything)
         var scored = 0
         if !parameters.exact {
-            found = approximate(query, wanted, parameters, words, eligibleCount, deadline, scratch)
+            (found, way) = approximate(query, wanted, parameters, words, eligibleCount, deadline, scratch)
             scored = found > 0 ? scratch.state.scored : 0
         }
         if found < wanted && (scored == 0 || scratch.state.is_complete != 0) {
             scratch.reserve(wanted)
             found = exact(query, wanted, words, eligibleCount, deadline, scratch)
+            way = .everything
             scratch.state.scored += scored
         }
-        return hits(found, scratch)
+        return hits(found, way, scratch)
     }
 
     /// How long a search may take among all items, in nanoseconds, about: to tell long ones from others. Of an exact one that depends on
@@ -267,33 +268,43 @@ public final class ItemIndex: Sendable {
         }
     }
 
-    /// A walk or the chosen lists; 0 if it is cheaper to compare everything.
+    /// How a search went about it.
+    private enum Way {
+        case everything
+        case walk(ef: Int)
+        case lists(nprobe: Int)
+    }
+
+    /// A walk or the chosen lists; nothing if it is cheaper to compare everything.
     private func approximate(
         _ query: UnsafePointer<Float>, _ wanted: Int, _ parameters: SearchParameters, _ words: UnsafePointer<UInt64>?,
         _ eligibleCount: Int, _ deadline: UInt64, _ scratch: SearchScratch
-    ) -> Int {
+    ) -> (found: Int, way: Way) {
         switch structure {
         case .runs:
-            return 0
+            return (0, .everything)
         case .graph(let codes):
             let ef = max(parameters.ef ?? defaults.ef ?? 1, wanted)
             let share = Double(eligibleCount) / Double(count)
             // A walk meets 1 / share rows for each that it may collect.
             let walkNanoseconds = SearchCost.walkPerKept * Double(ef) / share
-            guard parameters.isLiteral || walkNanoseconds < exactNanoseconds(eligibleCount) else { return 0 }
+            guard parameters.isLiteral || walkNanoseconds < exactNanoseconds(eligibleCount) else {
+                return (0, .everything)
+            }
             // Codes may put one of the best a few places too low.
             let kept = codes == nil ? ef : max(ef, wanted + wanted / 8 + 8)
             scratch.reserve(kept)
-            return withUnsafePointer(to: vectors) { vectors in
+            let found = withUnsafePointer(to: vectors) { vectors in
                 withUnsafePointer(to: graph) { graph in
                     belfry_search_graph(
                         vectors, codes, graph, query, wanted, kept, words, deadline, &scratch.state)
                 }
             }
+            return (found, .walk(ef: kept))
         case .lists(let runs, _):
             let nprobe = probeCount(wanted, parameters, eligibleCount: eligibleCount)
             guard parameters.isLiteral || Double(nprobe) * nanosecondsPerList < exactNanoseconds(eligibleCount) else {
-                return 0
+                return (0, .everything)
             }
             return read(runs, nprobe, query, wanted, words, eligibleCount, deadline, scratch)
         }
@@ -314,7 +325,7 @@ public final class ItemIndex: Sendable {
     private func read(
         _ runs: UnsafePointer<belfry_runs>, _ nprobe: Int, _ query: UnsafePointer<Float>, _ wanted: Int,
         _ words: UnsafePointer<UInt64>?, _ eligibleCount: Int, _ deadline: UInt64, _ scratch: SearchScratch
-    ) -> Int {
+    ) -> (found: Int, way: Way) {
         let affordable = exactNanoseconds(eligibleCount) / nanosecondsPerList
         var nprobe = nprobe
         var scored = 0
@@ -323,7 +334,9 @@ public final class ItemIndex: Sendable {
             let found = belfry_search_lists(runs, query, wanted, nprobe, words, deadline, &scratch.state)
             scored += scratch.state.scored
             scratch.state.scored = scored
-            guard found < wanted, scratch.state.is_complete != 0, Double(4 * nprobe) < affordable else { return found }
+            guard found < wanted, scratch.state.is_complete != 0, Double(4 * nprobe) < affordable else {
+                return (found, .lists(nprobe: nprobe))
+            }
             nprobe *= 4
         }
     }
@@ -377,11 +390,14 @@ public final class ItemIndex: Sendable {
         }
     }
 
-    private func hits(_ count: Int, _ scratch: SearchScratch) -> Hits {
-        Hits(
+    private func hits(_ count: Int, _ way: Way, _ scratch: SearchScratch) -> Hits {
+        let ef: Int? = if case .walk(let ef) = way { ef } else { nil }
+        let nprobe: Int? = if case .lists(let nprobe) = way { min(nprobe, listCount) } else { nil }
+        return Hits(
             rows: UnsafeBufferPointer(start: scratch.state.rows, count: count),
             scores: UnsafeBufferPointer(start: scratch.state.scores, count: count),
-            scoredCount: count == 0 ? 0 : scratch.state.scored, isComplete: scratch.state.is_complete != 0)
+            scoredCount: count == 0 ? 0 : scratch.state.scored, isComplete: scratch.state.is_complete != 0, ef: ef,
+            nprobe: nprobe)
     }
 
     private func address(_ row: Int) -> UnsafePointer<Float> {

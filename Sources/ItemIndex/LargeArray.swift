@@ -30,3 +30,8 @@ final class LargeArray<Element: BitwiseCopyable>: @unchecked Sendable {
         munmap(base, byteCount)
     }
 }
+
+extension LargeArray<Float> {
+    /// The greatest magnitude among the elements; 0 if there are none.
+    var largestMagnitude: Float { UnsafeBufferPointer(start: base, count: count).reduce(0) { max($0, abs($1)) } }
+}

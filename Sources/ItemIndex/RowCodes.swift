@@ -43,7 +43,7 @@ final class RowCodes: @unchecked Sendable {
         structure.initialize(
             to: belfry_row_codes(
                 codes: codes.base, quantizer: quantizer, scorer: belfry_sq8_scorer_for(instructionSet.kernelNumber),
-                biases: biases?.base, errors: errors.base))
+                biases: biases?.base, largest_bias: biases?.largestMagnitude ?? 0, errors: errors.base))
         byteCount = codes.count + errors.count * 4 + (biases?.count ?? 0) * 4
     }
 

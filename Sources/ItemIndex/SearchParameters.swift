@@ -60,6 +60,11 @@ public struct Hits {
     public let scoredCount: Int
     /// Whether the search ran to its end. If not, the deadline cut it short.
     public let isComplete: Bool
+    /// How wide the walk through the graph was; nil if there was none, because everything was compared or the index is of another
+    /// kind. No less than was asked for, and than what is wanted.
+    public let ef: Int?
+    /// How many lists were read; nil likewise.
+    public let nprobe: Int?
 
     /// How many hits there are.
     public var count: Int { rows.count }

@@ -1,5 +1,11 @@
 import CKernels
 
+/// What a long search lets through while it lasts.
+public protocol SearchYielding: AnyObject {
+    /// Called by the thread that searches.
+    func letOthers()
+}
+
 /// The memory of one worker's searches in one index: visited marks, heaps, and the hits of the last search. Not for two
 /// threads at once.
 ///
@@ -10,7 +16,7 @@ public final class SearchScratch {
     private let count: Int
     private let listCount: Int
     private let dimension: Int
-    private var letOthers: (() -> Void)?
+    private unowned(unsafe) var others: (any SearchYielding)?
 
     /// Allocates for an index, for at first `capacity` as the largest of k, ef and nprobe; it grows when a search wants more.
     public convenience init(for index: ItemIndex, capacity: Int = 1024) {
@@ -76,18 +82,19 @@ public final class SearchScratch {
         state.capacity = capacity
     }
 
-    /// Has searches call `body` every 20 us or so and go on when it returns, until told otherwise.
+    /// Has searches call `others` every 20 us or so and go on when it returns, until told otherwise. Nothing is retained: who sets it
+    /// takes it back.
     ///
-    /// - body: must not search with this scratch; nil for no more calls.
-    public func yield(to body: (() -> Void)?) {
-        letOthers = body
+    /// - others: must not search with this scratch; nil for no more calls.
+    public func yield(to others: (any SearchYielding)?) {
+        self.others = others
         state.yield_context = Unmanaged.passUnretained(self).toOpaque()
         state.yield =
-            body == nil
+            others == nil
             ? nil
             : { context in
                 // Of a scratch that searches, so it is alive.
-                Unmanaged<SearchScratch>.fromOpaque(context!).takeUnretainedValue().letOthers?()
+                Unmanaged<SearchScratch>.fromOpaque(context!).takeUnretainedValue().others?.letOthers()
             }
     }
 

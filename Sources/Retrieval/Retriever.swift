@@ -174,11 +174,11 @@ public final class Retriever {
         index.mayTakeNanoseconds(k: query.k, parameters: parameters(of: query, deadline: nil)) > Double(nanoseconds)
     }
 
-    /// Has searches call `body` every 20 us or so and go on when it returns; nil for no more calls.
+    /// Has searches call `others`, which is not retained, every 20 us or so and go on when it returns; nil for no more calls.
     ///
-    /// - body: must not use this retriever.
-    public func yield(to body: (() -> Void)?) {
-        searchScratch.yield(to: body)
+    /// - others: must not use this retriever.
+    public func yield(to others: (any SearchYielding)?) {
+        searchScratch.yield(to: others)
     }
 
     /// The item's row, if the snapshot has it.

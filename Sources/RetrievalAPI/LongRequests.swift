@@ -1,3 +1,6 @@
+internal import HTTPServer
+internal import ItemIndex
+
 /// Which requests are set aside, to be answered in pieces between which the worker serves its other connections
 /// (docs/THREADING.md).
 public struct LongRequests: Sendable {
@@ -12,5 +15,20 @@ public struct LongRequests: Sendable {
     /// Long requests by the measures above.
     public init(yieldNanoseconds: UInt64) {
         self.yieldNanoseconds = yieldNanoseconds
+    }
+}
+
+/// The connections that a worker serves while a long search lasts.
+final class OtherConnections: SearchYielding {
+    /// The request that is long, while it is answered.
+    unowned(unsafe) var exchange: Exchange?
+    private let yieldNanoseconds: UInt64
+
+    init(yieldNanoseconds: UInt64) {
+        self.yieldNanoseconds = yieldNanoseconds
+    }
+
+    func letOthers() {
+        exchange?.serveOthers(every: yieldNanoseconds)
     }
 }

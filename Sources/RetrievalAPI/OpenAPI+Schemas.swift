@@ -87,8 +87,8 @@ extension OpenAPI {
               "decode": {"type": "integer"}, "enrich": {"type": "integer"}, "embed": {"type": "integer"},
               "search": {"type": "integer"}}},
           "caches_hit": {"type": "array", "items": {"type": "string", "enum": ["cross", "cascade"]}},
-          "ef_used": {"type": "integer"},
-          "nprobe_used": {"type": "integer"},
+          "ef_used": {"type": "integer", "description": "How wide the walk was. Absent where every item was compared."},
+          "nprobe_used": {"type": "integer", "description": "How many lists were read. Absent likewise."},
           "items_scored": {"type": "integer", "description": "How many items were compared with the user."},
           "features_ignored": {"type": "array", "items": {"type": "string"}}
         """

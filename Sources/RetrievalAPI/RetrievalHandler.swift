@@ -26,6 +26,7 @@ public final class RetrievalHandler {
     private let serving: Swappable<Generation>
     private let reader: Int
     private let longRequests: LongRequests?
+    private let others: OtherConnections
     private let readiness: Readiness
     private let decoder: RequestDecoder
     private let description: [UInt8]
@@ -61,6 +62,7 @@ public final class RetrievalHandler {
         self.serving = serving
         self.reader = reader
         self.longRequests = longRequests
+        others = OtherConnections(yieldNanoseconds: longRequests?.yieldNanoseconds ?? 0)
         self.readiness = readiness
         do throws(JSONSyntaxError) {
             decoder = try RequestDecoder(maximumBodyByteCount: maximumBodyByteCount)
@@ -134,7 +136,8 @@ public final class RetrievalHandler {
         let deadline = retrieval.timeoutMillis.map { Instant(nanoseconds: exchange.arrivedBy()).advanced(byMillis: $0) }
         if let longRequests {
             if exchange.isSetAside {
-                session.retriever.yield { exchange.serveOthers(every: longRequests.yieldNanoseconds) }
+                others.exchange = exchange
+                session.retriever.yield(to: others)
             } else {
                 // One that is late already is refused at once.
                 isSettingAside =
@@ -143,7 +146,12 @@ public final class RetrievalHandler {
                 if isSettingAside { return }
             }
         }
-        defer { if exchange.isSetAside { session.retriever.yield(to: nil) } }
+        defer {
+            if exchange.isSetAside {
+                session.retriever.yield(to: nil)
+                others.exchange = nil
+            }
+        }
         let outcome: Session.Outcome
         do throws(RetrievalError) {
             outcome = try session.retrieve(

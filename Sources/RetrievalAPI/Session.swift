@@ -64,7 +64,7 @@ public final class Session {
         guard hits.scores.allSatisfy(\.isFinite) else { throw RetrievalError.embeddingNotFinite }
         let headByteCount = encoder.encodeRetrieve(
             query, rows: hits.rows, scores: hits.scores, isColdStart: context.isColdStart,
-            isComplete: hits.isComplete, explanation: query.explain ? explain(query, context, hits, steps) : nil,
+            isComplete: hits.isComplete, explanation: query.explain ? explain(context, hits, steps) : nil,
             to: &reply)
         return Outcome(
             headByteCount: headByteCount, steps: steps, isComplete: hits.isComplete, isColdStart: context.isColdStart)
@@ -100,7 +100,7 @@ public final class Session {
     }
 
     private func explain(
-        _ query: borrowing RetrievalQuery, _ context: UserContext, _ hits: Hits, _ steps: Steps
+        _ context: UserContext, _ hits: Hits, _ steps: Steps
     ) -> ResponseEncoder.Explanation {
         var explanation = ResponseEncoder.Explanation()
         explanation.decodeMicros = steps.decoded.micros(since: steps.began)
@@ -111,19 +111,8 @@ public final class Session {
         explanation.hasCascadeVector = context.cached.cascade != nil
         explanation.scoredItemCount = hits.scoredCount
         explanation.ignoredFeatures = retriever.ignoredFeatures
-        guard !query.exact else { return explanation }
-        switch snapshot.index.kind {
-        case .flat: break
-        case .hnsw:
-            // As the index does: no narrower than k, and no walk that would see every item.
-            let ef = max(
-                query.ef ?? snapshot.manifest.index.ef ?? snapshot.index.defaults.ef ?? 1,
-                min(query.k, snapshot.index.count))
-            if ef < snapshot.index.count { explanation.ef = ef }
-        case .ivfFlat:
-            explanation.nprobe =
-                query.nprobe ?? snapshot.manifest.index.nprobe ?? snapshot.index.defaults.nprobe ?? 1
-        }
+        explanation.ef = hits.ef
+        explanation.nprobe = hits.nprobe
         return explanation
     }
 }

@@ -79,6 +79,25 @@ import Testing
             settledCount > 0 || factory == "HNSW4", "no search had more candidates than it keeps: nothing was tested")
     }
 
+    /// A query next to the origin is as far from each item as that is long, and items of one length differ by roundings only: codes
+    /// must not exclude by them.
+    @Test(arguments: ["Flat", "HNSW4", "IVF8,Flat"], [Float(0), 1e-8, 1e-7, 1e-6])
+    func roundingExcludesNothing(_ factory: String, _ scale: Float) throws {
+        var items = Vectors.random(4000, 16, seed: 31)
+        for row in 0..<items.count {
+            let length = items.row(row).reduce(0) { $0 + $1 * $1 }.squareRoot()
+            for component in 0..<16 { items.values[row * 16 + component] /= length }
+        }
+        let (index, _) = try loadedIndex(factory, .squaredL2, items, efConstruction: 8)
+        let scratch = SearchScratch(for: index)
+        let query = Vectors.random(1, 16, seed: 32).values.map { scale * $0 }
+        let scored = (0..<items.count).map { (row: $0, score: index.score(query, $0)) }
+        let truth = scored.sorted { $0.score > $1.score || ($0.score == $1.score && $0.row < $1.row) }.map(\.row)
+        let hits = try index.search(query, k: 100, parameters: SearchParameters(exact: true), scratch: scratch)
+        let isTheSame = withExtendedLifetime(scratch) { hits.copy.rows } == Array(truth.prefix(100))
+        #expect(isTheSame)
+    }
+
     @Test(arguments: InstructionSet.allCases.filter(\.isAvailable))
     func scoresAreThoseOfScoreBitForBit(_ set: InstructionSet) throws {
         for (factory, metric) in [("Flat", Metric.innerProduct), ("HNSW8", .squaredL2), ("IVF8,Flat", .innerProduct)] {

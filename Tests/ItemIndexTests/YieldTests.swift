@@ -4,6 +4,19 @@ import Testing
 
 @testable import ItemIndex
 
+/// Others that a search lets through.
+private final class YieldingTo: SearchYielding {
+    private let body: () -> Void
+
+    init(_ body: @escaping () -> Void) {
+        self.body = body
+    }
+
+    func letOthers() {
+        body()
+    }
+}
+
 /// Searches that let others through.
 @Suite struct YieldTests {
     /// Every way of searching: what is found is the same, whoever searches the same index in between.
@@ -30,11 +43,12 @@ import Testing
             let expectedBetween = try index.search(between, k: 5, parameters: parameters, scratch: other).copy
             var yieldCount = 0
             var differing = 0
-            scratch.yield {
+            let others = YieldingTo {
                 yieldCount += 1
                 let hits = try? index.search(between, k: 5, parameters: parameters, scratch: other).copy
                 if hits?.rows != expectedBetween.rows || hits?.scores != expectedBetween.scores { differing += 1 }
             }
+            scratch.yield(to: others)
             let together = try search()
             #expect(together == alone)
             #expect(yieldCount > 0 && differing == 0, "\(parameters): \(yieldCount) yields, \(differing) differ")
@@ -52,7 +66,8 @@ import Testing
         let scratch = SearchScratch(for: index)
         let query = Vectors.random(1, 8, seed: 7).values
         let deadline = monotonic() + 500_000_000
-        scratch.yield { while monotonic() < deadline {} }
+        let others = YieldingTo { while monotonic() < deadline {} }
+        scratch.yield(to: others)
         let hits = try index.search(
             query, k: 10, parameters: SearchParameters(deadline: deadline), scratch: scratch)
         #expect(!hits.isComplete)

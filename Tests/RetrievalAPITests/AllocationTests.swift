@@ -115,10 +115,23 @@ import Towers
         #expect(try allocations(fixture, more) == [0, 0])
     }
 
+    /// Three of sixteen lists are read; of so many all would be compared.
+    @Test func readingListsAllocatesNothing() throws {
+        #expect(try allocations("cross-only", #""search":{"nprobe":3},"timeout_ms":60000"#) == [0, 0])
+    }
+
+    /// Once when it is set aside, once when it is answered.
+    @Test(arguments: [#""search":{"exact":true}"#, #""k":500,"format":"binary","timeout_ms":60000"#])
+    func requestsThatAreSetAsideAllocateNothing(more: String) throws {
+        var everyOne = LongRequests(yieldNanoseconds: 1000)
+        everyOne.searchNanosecondsMax = 0
+        #expect(try allocations("cs3-one-cycle", more, longRequests: everyOne) == [0, 0, 0, 0])
+    }
+
     /// How many allocations the fourth and the fifth of the same request make.
-    private func allocations(_ fixture: String, _ more: String) throws -> [Int] {
+    private func allocations(_ fixture: String, _ more: String, longRequests: LongRequests? = nil) throws -> [Int] {
         let counts = Mutex<[Int]>([])
-        let serving = try Serving(fixture) { handler in
+        let serving = try Serving(fixture, longRequests: longRequests) { handler in
             { exchange in
                 let before = belfry_allocation_count()
                 handler.handle(exchange)
@@ -129,7 +142,7 @@ import Towers
         let body = try serving.warmup(more)
         // On one connection: a new one may take another exchange, which has memory to grow.
         #expect(try serving.post("/v1/retrieve", body, times: 5).allSatisfy { $0 == 200 })
-        return counts.withLock { $0.suffix(2) }
+        return counts.withLock { $0.suffix(longRequests == nil ? 2 : 4) }
     }
 }
 

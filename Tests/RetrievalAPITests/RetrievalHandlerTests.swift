@@ -65,7 +65,9 @@ import Towers
         for step in ["decode", "enrich", "embed", "search"] {
             #expect(try reply.member("timings_us").member(step).integer() >= 0)
         }
-        #expect(try reply.member("ef_used").integer() == 77)
+        // Among so few items a walk of 77 would take longer than to compare them all.
+        #expect(try reply.root?.optionalMember("ef_used") == nil)
+        #expect(try reply.member("items_scored").integer() == serving.snapshot.items.count)
         #expect(try reply.member("caches_hit").strings() == [])
         #expect(try reply.member("features_ignored").strings() == ["nonsense", "more nonsense"])
         let known = try serving.post("/v1/retrieve", warmup(#""explain":true,"search":{"exact":true}"#))

@@ -30,6 +30,7 @@ typedef struct belfry_row_codes {
     belfry_sq8_quantizer quantizer;
     const belfry_sq8_scorer *scorer;
     const float *biases;          // (count): minus the squared norms for squared distances; NULL for inner products
+    float largest_bias;           // the greatest magnitude among them; 0 without
     const float *errors;          // (count / BELFRY_SCAN_BLOCK, rounded up): largest norm of vector minus code
 } belfry_row_codes;
 
@@ -68,6 +69,7 @@ typedef struct belfry_runs {
     belfry_sq4_quantizer quantizer;
     belfry_sq4_scan scan;
     const float *biases;                 // by position: |centroid|^2 - |vector|^2 for squared distances; else NULL
+    float largest_bias;                  // the greatest magnitude among them; 0 without
     const uint32_t *rows;                // by position; NULL if each position is its row
     const uint32_t *positions;           // by row; NULL likewise
     const struct belfry_runs *centroids; // one vector for each run, from which its codes are differences; NULL if
