@@ -78,7 +78,7 @@ bench-floor: build
 ## make bench        the performance tables
 bench: bench-search
 
-## make bench-search belfry's search beside faiss, hnswlib, usearch, ScaNN and SVS; an hour and more, indexes and data are kept
+## make bench-search belfry's search beside faiss, hnswlib, usearch, ScaNN and SVS; hours the first time, indexes and data are kept
 # BENCH_FLAGS="--engines 'belfry|HNSW' --rounds 3" and the like; loadtest/peers/README.md has the options.
 bench-search: build bench-data
 	for data in manifold isotropic; do \
