@@ -78,7 +78,9 @@ import Snapshots
         func run() throws {
             let size = replyBytes
             let server = HTTPServer(
-                configuration: HTTPConfiguration(address: try ListenAddress(listen), workers: 1, limits: HTTPLimits())
+                // As the daemon's data plane, which can set requests aside.
+                configuration: HTTPConfiguration(
+                    address: try ListenAddress(listen), workers: 1, limits: HTTPLimits(), postponesReplies: true)
             ) { _ in
                 let reply = [UInt8](repeating: UInt8(ascii: "0"), count: size)
                 return { exchange in

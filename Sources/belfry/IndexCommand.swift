@@ -121,7 +121,7 @@ struct Index: ParsableCommand {
         func run() throws {
             try failing {
                 let vectors = try VectorFile(path: items)
-                let searched = try loadOrBuild(vectors)
+                let (searched, loading) = try loadOrBuild(vectors)
                 guard searched.count == vectors.count, searched.dimension == vectors.dimension else {
                     throw CommandFailure(
                         "\(searched.path) has \(searched.count) vectors of \(searched.dimension), and \(items) "
@@ -137,7 +137,7 @@ struct Index: ParsableCommand {
                 } else {
                     report = try benchmark.run(ks: ks, recall: recall)
                 }
-                printTable(report)
+                printTable(report, loading)
                 if !eligible.isEmpty {
                     print("\n| k | eligible | rows | recall | ineligible hits | p50 us |\n|---|---|---|---|---|---|")
                 }
@@ -161,8 +161,9 @@ struct Index: ParsableCommand {
             }
         }
 
-        private func loadOrBuild(_ vectors: VectorFile) throws -> ItemIndex {
-            if let index { return try ItemIndex(path: index) }
+        /// The index, and how long it took to be read and made ready.
+        private func loadOrBuild(_ vectors: VectorFile) throws -> (index: ItemIndex, loading: Duration) {
+            if let index { return try load(index) }
             let path = FileManager.default.temporaryDirectory
                 .appendingPathComponent("belfry-\(UUID().uuidString).faiss").path
             defer { try? FileManager.default.removeItem(atPath: path) }
@@ -172,13 +173,20 @@ struct Index: ParsableCommand {
             var progress = ProgressLine(total: vectors.count)
             try builder.build(items: vectors, to: path) { done, _ in progress.show(done) }
             progress.finish()
-            return try ItemIndex(path: path)
+            return try load(path)
         }
 
-        private func printTable(_ report: IndexBenchmarkReport) {
+        private func load(_ path: String) throws -> (index: ItemIndex, loading: Duration) {
+            let start = ContinuousClock.now
+            let index = try ItemIndex(path: path)
+            return (index, ContinuousClock.now - start)
+        }
+
+        private func printTable(_ report: IndexBenchmarkReport, _ loading: Duration) {
             print(
                 "\(report.kind.rawValue), \(report.items) x \(report.dimension), \(report.metric), "
-                    + "\(report.queries) queries, \(report.instructionSet.rawValue)")
+                    + "\(report.queries) queries, \(report.instructionSet.rawValue), "
+                    + "loaded in \(String(format: "%.2f", loading / .seconds(1))) s")
             print("| k | setting | recall | p50 us | p99 us | mean us | queries/s | bytes/item |")
             print("|---|---|---|---|---|---|---|---|")
             for row in report.rows {
