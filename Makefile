@@ -14,6 +14,8 @@ READERS := chromium
 PROMTOOL := .build/promtool/usr/bin/promtool
 # What the unit file is held to its promises with; it brings libseccomp too.
 UNITS := systemd python3
+# What the kernels are compiled for arm64 with.
+ARM64 := libc6-dev-arm64-cross
 # What the load tester is measured beside.
 PEERS := wrk curl
 # What the hand-written stacks are built from.
@@ -27,7 +29,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: build-sanitize build-optimised test-optimised test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: check-arm64 build-sanitize build-optimised test-optimised test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -145,7 +147,7 @@ test-stacks: stacks
 ## make test         every test, within 30 minutes on two cores
 # Every test runs in an optimised build, as it is shipped, and in one with sanitizers. That one is built, and the Python tests run, on
 # processor time that the first tests leave.
-test: lint readers fixtures build-optimised
+test: lint check-arm64 readers fixtures build-optimised
 	@chrt --idle 0 $(MAKE) --no-print-directory -k build-sanitize test-models test-benchmarks >.build/beside.log 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2>/dev/null' EXIT; \
 	$(MAKE) --no-print-directory test-optimised || exit 1; \
@@ -215,6 +217,14 @@ sanitize-threads: libraries fixtures
 ## make lint         formatting; the direction of imports is looked at wherever tests are built
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
+
+## make check-arm64  that the kernels compile for arm64, by the compiler that came with Swift; nothing is run
+check-arm64:
+	@dpkg -s $(ARM64) >/dev/null 2>&1 || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(ARM64); }
+	@for source in Sources/CKernels/*.c; do \
+	  "$$(dirname "$$(readlink -f "$$(command -v swift)")")/clang" --target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include \
+	    -I Sources/CKernels/include -O2 -Wall -Wextra -Werror -c -o /dev/null "$$source" || exit 1; done
 
 ## make format       format the Swift sources in place
 format:
