@@ -29,7 +29,7 @@ MODELS := cd models && PYTHONPATH=. ../$(PYTHON)
 IMPORT_CHECK := --explicit-target-dependency-import-check error
 SWIFT_TEST := swift test $(IMPORT_CHECK) --no-parallel
 
-.PHONY: check-arm64 build-sanitize build-optimised test-optimised test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
+.PHONY: bench-threading bench-building check-arm64 build-sanitize build-optimised test-optimised test-benchmarks run build bench-tower loadtest loadtest-precision loadtest-swaps test test-long test-swift test-allocations test-models sanitize sanitize-threads lint format test-systemd libraries training readers peers fixtures help bench-encoding bench bench-search bench-data bench-environment test-peers bench-servers bench-tail bench-floor stacks test-stacks
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -77,7 +77,7 @@ bench-floor: build
 	swift build -c release --product bench-floor
 	Benchmarks/Floor/floor.py $(STACKS_DATA)/snapshot/items-$(ITEMS) --requests $(STACKS_DATA)/requests/reported.jsonl $(FLOOR_FLAGS)
 
-## make bench        the performance tables
+## make bench        the tables of search; the others have targets of their own (bench-servers, -floor, -tail, -threading, -building, -tower, -encoding)
 bench: bench-search
 
 ## make bench-search belfry's search beside faiss, hnswlib, usearch, ScaNN and SVS; hours the first time, indexes and data are kept
@@ -112,6 +112,16 @@ bench-environment:
 ## make bench-servers  Belfry beside a Python and a C++ stack, same model and items; about 15 minutes (ITEMS=1000000)
 bench-servers: build stacks $(STACKS_DATA)/stack/hnswlib.index $(STACKS_DATA)/lists/items-$(ITEMS)/_SUCCESS
 	$(STACKS_PYTHON) loadtest/stacks/compare.py --data $(STACKS_DATA) --json .build/bench/servers.json --markdown .build/bench/servers.md
+
+## make bench-threading  what exact searches cost the fast ones beside them, by seven ways of threading; about 7 minutes
+bench-threading: build training
+	[ -e .build/threading/mixed/_SUCCESS ] || \
+	  ($(MODELS) -m belfry_models random --items 200000 --dimension 64 --seed 11 --factory IVF512,Flat --out ../.build/threading/mixed)
+	$(PYTHON) loadtest/threading/run.py --rounds 5 --seconds 4 --json .build/bench-threading.json
+
+## make bench-building  a graph over a million items, beside faiss-cpu; after make bench-data
+bench-building: build bench-environment
+	$(BENCH_PYTHON) loadtest/peers/build.py --data .build/bench/data/manifold-$(BENCH_ITEMS)x$(BENCH_DIMENSION) --rounds 3
 
 ## make bench-tail   the tail at half of saturation beside that of a simulated queue; about 6 minutes
 bench-tail: build stacks $(STACKS_DATA)/stack/model.txt
