@@ -160,7 +160,7 @@ struct CodedCentroids : faiss::IndexFlat {
         }
         // Errors that lie in all directions alike come to this; where they do not, some vector goes to its second nearest list.
         const float deviation = error / std::sqrt(static_cast<float>(dimension));
-        const belfry_run run = {0, static_cast<uint32_t>(count), 0, error, deviation};
+        const belfry_run run = {0, static_cast<uint32_t>(count), 0, error, deviation, largest_bias};
         belfry_runs runs = {};
         runs.vectors = {get_xb(), count, dimension, belfry_scorer_for(metric, set), metric};
         runs.runs = &run;
@@ -169,7 +169,6 @@ struct CodedCentroids : faiss::IndexFlat {
         runs.quantizer = quantizer;
         runs.scan = belfry_sq4_scan_for(set);
         runs.biases = biases.empty() ? nullptr : biases.data();
-        runs.largest_bias = largest_bias;
 
         const idx_t shares = std::max(threads, 1);
         auto assign = [&](idx_t share) {

@@ -180,29 +180,32 @@ static inline size_t emit(size_t collected_count, size_t k, belfry_search_scratc
     return found;
 }
 
-// Of the candidates from `first` on, keeps the k that are best by scores that are not exact.
-static inline void keep_likely(candidates *c, size_t first) {
-    if (c->count - first <= c->k) return;
+// Of the candidates from `first` on, keeps the k that are best by scores that are not exact, and an eighth more or so. Returns
+// whether others were dropped.
+static inline int keep_likely(candidates *c, size_t first) {
+    const size_t most = first + c->k + c->k / 8 + 8;
+    if (c->count <= most) return 0;
     float least = score_of_rank(c->scores + first, c->count - first, c->k);
     size_t kept = first;
-    for (size_t i = first; i < c->count && kept < first + c->k; i++) {
-        if (!(c->scores[i] >= least)) continue;
+    // More than that reach it only where scores tie.
+    for (size_t i = first; i < c->count && kept < most; i++) {
         c->scores[kept] = c->scores[i];
-        c->positions[kept++] = c->positions[i];
+        c->positions[kept] = c->positions[i];
+        kept += c->scores[i] >= least;
     }
     c->count = kept;
+    return 1;
 }
 
 // Scores the candidates by their vectors and moves the best k, of them and of those that were settled, to the result, best
-// first. Once the deadline has passed there is time for k more, and no more.
+// first. Once the deadline has passed there is time for k more, about, and no more.
 static inline size_t finish(candidates *c) {
     belfry_search_scratch *scratch = c->watch->scratch;
     int is_late = 0;
     for (size_t first = 0, size; first < c->count; first += size) {
-        if (!is_late && c->count - first > SCORED_PER_LOOK && is_over(scratch, c->watch->deadline)) {
+        if (c->count - first > SCORED_PER_LOOK && is_over(scratch, c->watch->deadline) && !is_late) {
             is_late = 1;
-            scratch->is_complete = 0;
-            keep_likely(c, first);
+            if (keep_likely(c, first)) scratch->is_complete = 0;
         }
         size = c->count - first < SCORED_PER_LOOK ? c->count - first : SCORED_PER_LOOK;
         score_by_vectors(c, first, size);

@@ -48,7 +48,7 @@ static inline int scan_run(
     const uint64_t *eligible, candidates *c, watch *w) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
     const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always
-        + rounding_of(base, runs->largest_bias);
+        + rounding_of(base, run->largest_bias);
     if (2 * off > c->margin) c->margin = 2 * off;
     for (uint32_t start = 0; start < run->size; start += APPENDED_MAX) {
         uint32_t size = run->size - start < APPENDED_MAX ? run->size - start : APPENDED_MAX;

@@ -65,15 +65,18 @@ final class CodedRuns: @unchecked Sendable {
                     codes.base + (block + start / Int(BELFRY_SQ4_BLOCK)) * blockSize)
                 error = max(error, norm)
             }
+            var largestBias: Float = 0
             if let biases {
                 let centre = origin.map { belfry_squared_norm($0, dimension) } ?? 0
                 for position in first..<first + size {
                     biases.base[position] =
                         centre - belfry_squared_norm(vectors.values + position * dimension, dimension)
+                    largestBias = max(largestBias, abs(biases.base[position]))
                 }
             }
             runs.base[number] = belfry_run(
-                first: UInt32(first), size: UInt32(size), block: UInt32(block), error: error, deviation: 0)
+                first: UInt32(first), size: UInt32(size), block: UInt32(block), error: error, deviation: 0,
+                largest_bias: largestBias)
             first += size
             block += (size + Int(BELFRY_SQ4_BLOCK) - 1) / Int(BELFRY_SQ4_BLOCK)
         }
@@ -83,7 +86,7 @@ final class CodedRuns: @unchecked Sendable {
             to: belfry_runs(
                 vectors: vectors, runs: runs.base, run_count: sizes.count, codes: codes.base, quantizer: quantizer,
                 scan: belfry_sq4_scan_for(instructionSet.kernelNumber), biases: biases?.base,
-                largest_bias: biases?.largestMagnitude ?? 0, rows: rows?.base, positions: positions?.base,
+                rows: rows?.base, positions: positions?.base,
                 centroids: centroids?.kernel,
                 has_own_centroid_metric: centroids.map { $0.structure.pointee.vectors.metric == vectors.metric ? 0 : 1 }
                     ?? 0))

@@ -58,6 +58,7 @@ typedef struct belfry_run {
     uint32_t block;  // number of its first block of codes
     float error;     // largest norm of vector minus code
     float deviation; // usual error of a score by codes, for a query of norm 1
+    float largest_bias; // the greatest magnitude among its vectors' biases; 0 without
 } belfry_run;
 
 /// Vectors and their 4-bit codes in runs. A vector stands at a position, which is its row unless `rows` says otherwise.
@@ -69,7 +70,6 @@ typedef struct belfry_runs {
     belfry_sq4_quantizer quantizer;
     belfry_sq4_scan scan;
     const float *biases;                 // by position: |centroid|^2 - |vector|^2 for squared distances; else NULL
-    float largest_bias;                  // the greatest magnitude among them; 0 without
     const uint32_t *rows;                // by position; NULL if each position is its row
     const uint32_t *positions;           // by row; NULL likewise
     const struct belfry_runs *centroids; // one vector for each run, from which its codes are differences; NULL if
