@@ -9,8 +9,8 @@ public protocol SearchYielding: AnyObject {
 /// The memory of one worker's searches in one index: visited marks, heaps, and the hits of the last search. Not for two
 /// threads at once.
 ///
-/// It is allocated lazily by the system: of the marks (2 bytes an item) and the candidates (8 bytes an item) only those
-/// pages use memory that a search has reached.
+/// It is allocated lazily by the system: of the marks (2 bytes an item), the frontier (8 bytes an item) and the candidates (8 bytes
+/// for each fourth item) only those pages use memory that a search has reached.
 public final class SearchScratch {
     var state: belfry_search_scratch
     private let count: Int
