@@ -19,7 +19,9 @@ import Testing
     private func daemon(_ arguments: [String] = []) throws -> Daemon {
         try Daemon(
             snapshot: shelf.path,
-            arguments: ["--warmup-seconds", "0", "--item-count-ratio", "0", "--allow-schema-change"] + arguments)
+            arguments: ["--warmup-seconds", "0", "--item-count-ratio", "0", "--allow-schema-change"] + arguments,
+            // What the address sanitizer keeps of freed memory, 256 MB, would look like a leak.
+            environment: ["ASAN_OPTIONS": "quarantine_size_mb=4"])
     }
 
     /// A damage of each kind of file and check; all of them with BELFRY_LONG=1.

@@ -192,9 +192,9 @@ extension GenerationTests {
         @Test func whatIsNeverDestroyedTakesTooLong() throws {
             var behaviour = try behaviour()
             behaviour.destructionNanoseconds = .max
-            let findings = try run(behaviour, swaps: 1) { $0.publishing?.timeout = 300 * millisecond }
+            let findings = try run(behaviour, swaps: 1) { $0.publishing?.timeout = 1500 * millisecond }
             let fault = try #require(findings.runs[0].swaps.first?.fault)
-            #expect(fault.contains("after 0.3 s") && fault.contains("not destroyed"))
+            #expect(fault.contains("after 1.5 s") && fault.contains("not destroyed"), "\(fault)")
             #expect(findings.verdict == .failed)
         }
 
@@ -233,11 +233,11 @@ extension GenerationTests {
 
         @Test func theEndOfTheRunEndsThePublishing() throws {
             let findings = try run(try behaviour(), swaps: 250) {
-                $0.duration = 500 * millisecond
+                $0.duration = 1500 * millisecond
                 $0.thresholds = [try Threshold("swaps>=250")]
             }
             let done = findings.runs[0].swaps.count
-            #expect(done >= 1 && done <= 5)
+            #expect(done >= 1 && done <= 15)
             #expect(findings.runs[0].swaps.allSatisfy { $0.fault == nil && $0.residentBytes != nil })
             #expect(findings.verdict == .failed)
         }
