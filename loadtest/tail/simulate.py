@@ -63,13 +63,14 @@ class Records:
     """Seconds, one element a request, ascending by `due`; instants count from the start of the run."""
 
     due: numpy.ndarray
-    sent: numpy.ndarray
+    offered: numpy.ndarray  # the generator had woken to send it: due, plus what it was late by itself
+    sent: numpy.ndarray  # a connection was free: offered, plus the wait for one
     ended: numpy.ndarray  # the last byte of the reply had come
     server: numpy.ndarray  # what the server said that it worked on the request
 
     def after(self, warmup: float) -> "Records":
         counted = self.due >= warmup
-        return Records(self.due[counted], self.sent[counted], self.ended[counted], self.server[counted])
+        return Records(self.due[counted], self.offered[counted], self.sent[counted], self.ended[counted], self.server[counted])
 
 
 # A request that was sent so long before the reply to the one before it did reach a busy server.
@@ -95,8 +96,9 @@ def read_records(path: pathlib.Path) -> Records:
     if not columns["scheduled_ns"]:
         raise ValueError(f"{path}: no request")
     due, lag, wait, service, server = (numpy.array(columns[name], dtype=numpy.float64) / 1e9 for name in RECORD_FIELDS[:-1])
-    sent = due + lag + wait
-    return Records(due, sent, sent + service, server)
+    offered = due + lag
+    sent = offered + wait
+    return Records(due, offered, sent, sent + service, server)
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ def test_records_are_read(tmp_path: pathlib.Path) -> None:
     path.write_text(HEAD + "1,7000001000,1000,16,0,200000,150000,200,success\n1,10000000000,3000000000,0,32,100000,90000,200,success\n")
     records = read_records(path)
     assert records.due == pytest.approx([1e-6, 3.0])
+    assert records.offered == pytest.approx([1.016e-6, 3.0], abs=1e-12)
     assert records.sent == pytest.approx([1.016e-6, 3.000000032])
     assert records.ended == pytest.approx([2.01016e-4, 3.000100032])
     assert records.after(2.0).server == pytest.approx([9e-5])
@@ -169,9 +170,21 @@ def test_a_replay_finds_the_latencies_of_a_server_that_works_in_order() -> None:
     assert replay(sent, services, Overheads(0, way)).mean() < (ended - sent).mean()
 
 
+def test_a_late_generator_is_not_the_servers() -> None:
+    # It stands still for 5 ms, and everything that was due then is offered at its end.
+    due = poisson_arrivals(3000, 5, seed=7)
+    stopped = (due > 2) & (due < 2.005)
+    assert stopped.any()
+    offered = numpy.where(stopped, 2.005, due)
+    services, overheads = numpy.full(len(due), 1.5e-4), Overheads(2e-5, 3e-5)
+    ended = offered + serve_in_order(offered, services + overheads.busy) + overheads.way
+    assert replay(offered, services, overheads) == pytest.approx(ended - offered)
+    assert percentile(ended - due, 99.9) > 2 * percentile(replay(due, services, overheads), 99.9)
+
+
 def lone_records(service: float, latency: float) -> Records:
     sent = numpy.arange(10) * 1e-3
-    return Records(sent, sent, sent + latency, numpy.full(10, service))
+    return Records(sent, sent, sent, sent + latency, numpy.full(10, service))
 
 
 def test_overheads_by_hand() -> None:
@@ -186,7 +199,7 @@ def test_overheads_are_found_in_a_run() -> None:
     services = numpy.random.default_rng(9).lognormal(numpy.log(1.5e-4), 0.5, len(sent))
     ended = sent + serve_in_order(sent, services + 2e-5) + 3e-5
     lone = lone_records(160e-6, 210e-6)
-    overheads = Overheads.fitted(Records(sent, sent, ended, services), lone)
+    overheads = Overheads.fitted(Records(sent, sent, sent, ended, services), lone)
     assert overheads.busy == pytest.approx(20e-6, abs=1e-9)
     assert overheads.way == pytest.approx(30e-6, abs=1e-9)
     with pytest.raises(ValueError):
