@@ -11,16 +11,13 @@ size_t belfry_search_candidates(size_t kept, size_t items) {
 
 // MARK: Scans
 
-// How many runs ahead of the scan their codes are asked for: lists lie anywhere in memory.
+// How many runs ahead of the scan codes are asked for.
 enum { RUNS_AHEAD = 2 };
 
-static inline void prefetch_run(const belfry_runs *runs, const belfry_run *run) {
+static inline belfry_sq4_ahead codes_of(const belfry_runs *runs, const belfry_run *run) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
     const uint8_t *codes = runs->codes + run->block * block_size;
-    size_t size = (run->size + BELFRY_SQ4_BLOCK - 1) / BELFRY_SQ4_BLOCK * block_size;
-    if (size > 8192) size = 8192;
-    for (size_t line = 0; line < size; line += 64) __builtin_prefetch(codes + line);
-    __builtin_prefetch(runs->rows + run->first);
+    return (belfry_sq4_ahead){codes, codes + (run->size + BELFRY_SQ4_BLOCK - 1) / BELFRY_SQ4_BLOCK * block_size};
 }
 
 // A millionth of what a score by codes is added to is more than the sum's rounding.
@@ -42,14 +39,16 @@ static doubt doubt_of(const belfry_runs *runs, const belfry_sq4_query *query, co
 }
 
 // Appends a run's vectors that may be among the best, with the least that their scores may be; those whose greatest possible
-// score reaches the bound are kept. Returns whether the deadline passed.
+// score reaches the bound are kept. Asks for the codes of a run that comes later, if that is not NULL. Returns whether the deadline
+// passed.
 static inline int scan_run(
-    const belfry_runs *runs, const belfry_run *run, const belfry_sq4_query *query, float base, doubt d,
-    const uint64_t *eligible, candidates *c, watch *w) {
+    const belfry_runs *runs, const belfry_run *run, const belfry_run *later, const belfry_sq4_query *query, float base,
+    doubt d, const uint64_t *eligible, candidates *c, watch *w) {
     const size_t block_size = runs->quantizer.line_count * BELFRY_SQ4_LINE;
     const float off = d.norm * (d.is_certain ? run->error : run->deviation) + d.always
         + rounding_of(base, run->largest_bias);
     if (2 * off > c->margin) c->margin = 2 * off;
+    belfry_sq4_ahead ahead = later ? codes_of(runs, later) : (belfry_sq4_ahead){NULL, NULL};
     for (uint32_t start = 0; start < run->size; start += APPENDED_MAX) {
         uint32_t size = run->size - start < APPENDED_MAX ? run->size - start : APPENDED_MAX;
         uint32_t first = run->first + start;
@@ -57,13 +56,15 @@ static inline int scan_run(
         float reach = 2 * off < c->reach_limit ? 2 * off : c->reach_limit;
         c->count += runs->scan(
             query, runs->codes + (run->block + start / BELFRY_SQ4_BLOCK) * block_size, runs->quantizer.line_count, size,
-            base - off, runs->biases ? runs->biases + first : NULL, c->bound - reach, first, c->scores + before,
+            base - off, runs->biases ? runs->biases + first : NULL, c->bound - reach, first, &ahead, c->scores + before,
             c->positions + before);
         if (eligible) drop_ineligible(c, before, runs->rows, eligible);
         if (c->count >= c->limit) look_through(c);
         w->scratch->scored += size;
         if (is_over_after(w, size)) return 1;
     }
+    // Of a much longer run the processor finds the rest by itself.
+    belfry_sq4_ask(&ahead, 4096);
     return 0;
 }
 
@@ -76,16 +77,17 @@ static void scan_all(
     for (size_t number = 0; number < runs->run_count; number++) {
         const belfry_run *run = &runs->runs[number];
         float base = constant;
+        const belfry_run *later = NULL;
         if (runs->centroids) {
             const belfry_vectors *centroids = &runs->centroids->vectors;
             base = vectors->scorer->one(vector, centroids->values + number * vectors->dimension, vectors->dimension);
-            if (number + 1 < runs->run_count) prefetch_run(runs, run + 1);
+            if (number + RUNS_AHEAD < runs->run_count) later = run + RUNS_AHEAD;
         } else if (eligible && run->size <= 64 && eligible[run->first >> 6] == 0) {
             // A flat index's runs are the words of the bitmap. They may all be empty.
             if (is_over_after(w, run->size)) return;
             continue;
         }
-        if (scan_run(runs, run, query, base, d, eligible, c, w)) return;
+        if (scan_run(runs, run, later, query, base, d, eligible, c, w)) return;
     }
 }
 
@@ -162,10 +164,11 @@ void belfry_measure_runs(const belfry_runs *structure, belfry_run *runs, belfry_
                     query, structure->centroids->vectors.values + number * dimension, dimension);
             }
             uint32_t size = run->size < APPENDED_MAX ? run->size : APPENDED_MAX;
+            belfry_sq4_ahead nothing = {NULL, NULL};
             size_t found = structure->scan(
                 &coded, structure->codes + run->block * block_size, structure->quantizer.line_count, size, base,
                 structure->biases ? structure->biases + run->first : NULL, -INFINITY, run->first,
-                scratch->candidate_scores, scratch->candidate_positions);
+                &nothing, scratch->candidate_scores, scratch->candidate_positions);
             double squares = 0, sum = 0, sum_of_squares = 0;
             for (size_t i = 0; i < found; i++) {
                 const float *vector = vectors->values + scratch->candidate_positions[i] * dimension;
@@ -234,19 +237,23 @@ size_t belfry_search_lists(
     watch w = {.scratch = scratch, .deadline = deadline};
     candidates c = no_candidates(vectors, runs->rows, query, k, 0, &w);
     for (size_t probe = 0; probe < probe_count && probe < RUNS_AHEAD; probe++) {
-        prefetch_run(runs, &runs->runs[scratch->probes[probe]]);
+        belfry_sq4_ahead first = codes_of(runs, &runs->runs[scratch->probes[probe]]);
+        belfry_sq4_ask(&first, 4096);
     }
     for (size_t probe = 0; probe < probe_count; probe++) {
         uint32_t number = scratch->probes[probe];
-        if (probe + RUNS_AHEAD < probe_count) {
-            prefetch_run(runs, &runs->runs[scratch->probes[probe + RUNS_AHEAD]]);
+        const belfry_run *later =
+            probe + RUNS_AHEAD < probe_count ? &runs->runs[scratch->probes[probe + RUNS_AHEAD]] : NULL;
+        // Where those codes lie is to be known by then.
+        if (probe + 2 * RUNS_AHEAD < probe_count) {
+            __builtin_prefetch(&runs->runs[scratch->probes[probe + 2 * RUNS_AHEAD]]);
         }
         // What the centroid contributes to the scores of its run: by the items' metric, whatever chose the run.
         float base = runs->has_own_centroid_metric
             ? vectors->scorer->one(query, centroids + number * vectors->dimension, vectors->dimension)
             : scratch->probe_scores[probe];
         const belfry_run *run = &runs->runs[number];
-        if (scan_run(runs, run, &coded, base, d, eligible, &c, &w)) break;
+        if (scan_run(runs, run, later, &coded, base, d, eligible, &c, &w)) break;
     }
     look_through(&c);
     return finish(&c);

@@ -128,10 +128,11 @@ void belfry_sq4_prepare(
 
 static size_t scan_portable(
     const belfry_sq4_query *query, const uint8_t *blocks, size_t line_count, size_t count, float base,
-    const float *biases, float threshold, uint32_t first, float *scores, uint32_t *positions) {
+    const float *biases, float threshold, uint32_t first, belfry_sq4_ahead *ahead, float *scores, uint32_t *positions) {
     const float offset = query->offset + base;
     size_t appended = 0;
     for (size_t start = 0; start < count; start += BELFRY_SQ4_BLOCK, blocks += line_count * BELFRY_SQ4_LINE) {
+        belfry_sq4_ask(ahead, line_count * BELFRY_SQ4_LINE);
         int32_t sums[BELFRY_SQ4_BLOCK] = {0};
         for (size_t line = 0; line < line_count; line++) {
             const uint8_t *codes = blocks + line * BELFRY_SQ4_LINE;
@@ -162,26 +163,35 @@ static size_t scan_portable(
 
 __attribute__((target("avx2"))) static size_t scan_avx2(
     const belfry_sq4_query *query, const uint8_t *blocks, size_t line_count, size_t count, float base,
-    const float *biases, float threshold, uint32_t first, float *scores, uint32_t *positions) {
+    const float *biases, float threshold, uint32_t first, belfry_sq4_ahead *ahead, float *scores, uint32_t *positions) {
     const float offset = query->offset + base;
     const __m256i halves = _mm256_set1_epi8(15);
     const __m256i ones = _mm256_set1_epi16(1);
+    const int8_t *weights = query->weights;
     size_t appended = 0;
     for (size_t start = 0; start < count; start += BELFRY_SQ4_BLOCK, blocks += line_count * BELFRY_SQ4_LINE) {
+        belfry_sq4_ask(ahead, line_count * BELFRY_SQ4_LINE);
         __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-        for (size_t line = 0; line < line_count; line++) {
-            int32_t lower, upper;
-            memcpy(&lower, query->weights + line * 8, 4);
-            memcpy(&upper, query->weights + line * 8 + 4, 4);
-            const __m256i lower_weights = _mm256_set1_epi32(lower), upper_weights = _mm256_set1_epi32(upper);
+        for (size_t line = 0; line < line_count;) {
+            // Two products of 15 * 127 make a lane, and eight of those, of four lines, stay within its 16 bits.
+            const size_t end = line + 4 < line_count ? line + 4 : line_count;
+            __m256i lanes[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+            for (; line < end; line++) {
+                int32_t lower, upper;
+                memcpy(&lower, weights + line * 8, 4);
+                memcpy(&upper, weights + line * 8 + 4, 4);
+                const __m256i lower_weights = _mm256_set1_epi32(lower), upper_weights = _mm256_set1_epi32(upper);
+                for (int half = 0; half < 2; half++) {
+                    __m256i codes =
+                        _mm256_load_si256((const __m256i *)(blocks + line * BELFRY_SQ4_LINE + (size_t)half * 32));
+                    __m256i products = _mm256_add_epi16(
+                        _mm256_maddubs_epi16(_mm256_and_si256(codes, halves), lower_weights),
+                        _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(codes, 4), halves), upper_weights));
+                    lanes[half] = _mm256_add_epi16(lanes[half], products);
+                }
+            }
             for (int half = 0; half < 2; half++) {
-                __m256i codes =
-                    _mm256_load_si256((const __m256i *)(blocks + line * BELFRY_SQ4_LINE + (size_t)half * 32));
-                // Two products of 15 * 127, and two more, stay within 16 bits.
-                __m256i products = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(_mm256_and_si256(codes, halves), lower_weights),
-                    _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(codes, 4), halves), upper_weights));
-                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(products, ones));
+                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(lanes[half], ones));
             }
         }
         for (size_t half = 0; half < 2; half++) {
@@ -198,7 +208,7 @@ __attribute__((target("avx2"))) static size_t scan_avx2(
             }
             unsigned reached =
                 (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(score, _mm256_set1_ps(threshold), _CMP_GE_OQ)) & within;
-            if (reached == 0) continue;
+            if (__builtin_expect(reached == 0, 1)) continue;
             _mm256_storeu_ps(stored, score);
             for (; reached != 0; reached &= reached - 1) {
                 size_t i = (size_t)__builtin_ctz(reached);
@@ -232,7 +242,7 @@ AVX512_CODES static inline size_t append_avx512(
 
 AVX512_CODES static size_t scan_avx512(
     const belfry_sq4_query *query, const uint8_t *blocks, size_t line_count, size_t count, float base,
-    const float *biases, float threshold, uint32_t first, float *scores, uint32_t *positions) {
+    const float *biases, float threshold, uint32_t first, belfry_sq4_ahead *ahead, float *scores, uint32_t *positions) {
     const float offset = query->offset + base;
     const __m512i halves = _mm512_set1_epi8(15);
     const size_t block_size = line_count * BELFRY_SQ4_LINE;
@@ -240,6 +250,7 @@ AVX512_CODES static size_t scan_avx512(
     size_t appended = 0, start = 0;
     // Two blocks at a time share the query's loads, and their sums do not wait for each other.
     for (; start + BELFRY_SQ4_BLOCK < count; start += 2 * BELFRY_SQ4_BLOCK, blocks += 2 * block_size) {
+        belfry_sq4_ask(ahead, 2 * block_size);
         __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
         for (size_t line = 0; line < line_count; line++) {
             int32_t lower, upper;
@@ -263,6 +274,7 @@ AVX512_CODES static size_t scan_avx512(
             appended, scores, positions);
     }
     if (start < count) {
+        belfry_sq4_ask(ahead, block_size);
         __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0;
         for (size_t line = 0; line < line_count; line++) {
             int32_t lower, upper;

@@ -148,21 +148,28 @@ GATHERED(portable);
 
 #include <immintrin.h>
 
+// 16 codes of a row times the query's, in two sums of a lane each.
+#define ADD_CODES(row, sum)                                                                        \
+    sum = _mm256_add_epi32(                                                                        \
+        sum, _mm256_madd_epi16(                                                                    \
+                 _mm256_cvtepu8_epi16(_mm_load_si128((const __m128i *)(rows[row] + i))), factors))
+
 __attribute__((target("avx2"))) static void four_avx2(
     const int8_t *weights, const uint8_t *const *rows, size_t stride, int32_t *sums) {
-    for (size_t row = 0; row < 4; row++) {
-        __m256i sum = _mm256_setzero_si256();
-        for (size_t i = 0; i < stride; i += 16) {
-            __m256i codes = _mm256_cvtepu8_epi16(_mm_load_si128((const __m128i *)(rows[row] + i)));
-            __m256i factors = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)(weights + i)));
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(codes, factors));
-        }
-        __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-        four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-        four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1));
-        sums[row] = _mm_cvtsi128_si32(four);
+    __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    for (size_t i = 0; i < stride; i += 16) {
+        const __m256i factors = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)(weights + i)));
+        ADD_CODES(0, sum0);
+        ADD_CODES(1, sum1);
+        ADD_CODES(2, sum2);
+        ADD_CODES(3, sum3);
     }
+    // Four sums side by side in either half, then the halves together.
+    __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(sum0, sum1), _mm256_hadd_epi32(sum2, sum3));
+    _mm_storeu_si128(
+        (__m128i *)sums, _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
 }
+#undef ADD_CODES
 GATHERED(avx2);
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) static void four_avx512(

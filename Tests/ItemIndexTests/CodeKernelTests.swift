@@ -102,8 +102,9 @@ import Testing
 
             var scores = [Float](repeating: .nan, count: count + 16)
             var positions = [UInt32](repeating: 0, count: count + 16)
+            var ahead = belfry_sq4_ahead()
             let appended = scan(
-                &scanQuery, blocks.base, dimension / 8, count, 0, nil, -.infinity, 0, &scores, &positions)
+                &scanQuery, blocks.base, dimension / 8, count, 0, nil, -.infinity, 0, &ahead, &scores, &positions)
             let ofHalves = Float(15 * dimension * Int(weight))
             let scanIsExact = appended == count && scores.prefix(count).allSatisfy { $0 == ofHalves }
             #expect(scanIsExact, "weights \(weight)")
@@ -170,9 +171,13 @@ private final class ScanSample {
         let scan: belfry_sq4_scan = belfry_sq4_scan_for(set.kernelNumber)
         var scores = [Float](repeating: .nan, count: count + 16)
         var positions = [UInt32](repeating: 0, count: count + 16)
+        // Asked for block by block, and never beyond the end.
+        let later = UnsafePointer(blocks.base)
+        var ahead = belfry_sq4_ahead(next: later, end: later + blockSize)
         let appended = scan(
-            &query, blocks.base, quantizer.line_count, count, Self.base, biases, threshold, Self.first, &scores,
+            &query, blocks.base, quantizer.line_count, count, Self.base, biases, threshold, Self.first, &ahead, &scores,
             &positions)
+        #expect(ahead.next == (count > 0 ? ahead.end : later))
         let found = Array(scores.prefix(appended))
         return (Array(positions.prefix(appended)), found, found.map(\.bitPattern))
     }

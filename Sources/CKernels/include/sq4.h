@@ -52,15 +52,29 @@ typedef struct belfry_sq4_query {
 void belfry_sq4_prepare(
     const belfry_sq4_quantizer *quantizer, const float *vector, float factor, belfry_sq4_query *query);
 
+/// Codes that will be scanned later. Lists lie anywhere in memory; a scan asks for a block of these with each block of its own, so that
+/// memory is always busy, and never with more requests than a core can have under way.
+typedef struct belfry_sq4_ahead {
+    const uint8_t *next, *end;  // what has not been asked for yet, aligned to 64
+} belfry_sq4_ahead;
+
+/// Asks for the next `bytes` of them, or what is left.
+static inline void belfry_sq4_ask(belfry_sq4_ahead *ahead, size_t bytes) {
+    const uint8_t *next = ahead->next;
+    const uint8_t *end = (size_t)(ahead->end - next) < bytes ? ahead->end : next + bytes;
+    for (; next < end; next += BELFRY_SQ4_LINE) __builtin_prefetch(next);
+    ahead->next = end;
+}
+
 /// Scores vectors of consecutive blocks and appends those that reach a threshold.
 /// - blocks: whole blocks, aligned to 64.  - count: vectors in them.
 /// - base: added to every score.  - biases: (count), added to each vector's score, or NULL.
-/// - first: the position of the first vector.
+/// - first: the position of the first vector.  - ahead: asked for along the way, and moved on.
 /// - scores, positions: room for count + 16. In the order of the positions; the rest of the room is overwritten.
 /// Returns how many were appended. All instruction sets give the same bits.
 typedef size_t (*belfry_sq4_scan)(
     const belfry_sq4_query *query, const uint8_t *blocks, size_t line_count, size_t count, float base,
-    const float *biases, float threshold, uint32_t first, float *scores, uint32_t *positions);
+    const float *biases, float threshold, uint32_t first, belfry_sq4_ahead *ahead, float *scores, uint32_t *positions);
 
 /// The scan for an instruction set, which the machine must have.
 belfry_sq4_scan belfry_sq4_scan_for(int instruction_set);
