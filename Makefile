@@ -77,7 +77,7 @@ bench-floor: build
 	swift build -c release --product bench-floor
 	Benchmarks/Floor/floor.py $(STACKS_DATA)/snapshot/items-$(ITEMS) --requests $(STACKS_DATA)/requests/reported.jsonl $(FLOOR_FLAGS)
 
-## make bench        the tables of search; the other tables have targets of their own, bench-servers and those that make help lists below it
+## make bench        the tables of search; each other table has a target of its own, bench-...
 bench: bench-search
 
 ## make bench-search belfry's search beside faiss, hnswlib, usearch, ScaNN and SVS; hours the first time, indexes and data are kept
@@ -123,7 +123,7 @@ bench-threading: build training
 bench-building: build bench-environment
 	$(BENCH_PYTHON) loadtest/peers/build.py --data .build/bench/data/manifold-$(BENCH_ITEMS)x$(BENCH_DIMENSION) --rounds 3
 
-## make bench-pages  what pages of 2 MB give to search; after make bench-data, with the indexes of make bench-search
+## make bench-pages  what pages of 2 MB give to search; after make bench-data
 bench-pages: build bench-environment
 	$(BENCH_PYTHON) loadtest/peers/bench.py --data .build/bench/data/manifold-$(BENCH_ITEMS)x$(BENCH_DIMENSION) --prepare --engines '^belfry'
 	$(BENCH_PYTHON) loadtest/peers/pages.py --data .build/bench/data/manifold-$(BENCH_ITEMS)x$(BENCH_DIMENSION)
@@ -218,8 +218,8 @@ sanitize: build-sanitize fixtures readers
 	BELFRY_SHORT=1 LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan-suppressions.txt \
 	  Tests/side-by-side.sh .build/sanitize/release/belfryPackageTests.xctest --skip '$(REPEATED_ARITHMETIC)'
 
-# Optimised, because most of the time goes to walks, scans and parsers, C a little, as the documentation of the address sanitizer advises; with
-# the checks of a debug build, among them the bounds of unsafe buffers.
+# What is shipped is optimised, and so is this, C a little, as the documentation of the address sanitizer advises; with assertions and with the
+# inlined checks of a debug build, among them the bounds of unsafe buffers. `make test-swift` runs what is not optimised.
 SANITIZED := -c release -Xswiftc -enable-testing -Xswiftc -assert-config -Xswiftc Debug --sanitize=address \
   $(foreach flag,$(UNDEFINED),-Xcc $(flag) -Xcxx $(flag)) -Xcc -O1 --scratch-path .build/sanitize
 build-sanitize: libraries

@@ -16,12 +16,11 @@ import Testing
     }
 
     /// The gates that compare with the serving snapshot are off: each damage has to be found by its own check.
-    private func daemon(_ arguments: [String] = []) throws -> Daemon {
+    private func daemon(_ arguments: [String] = [], environment: [String: String] = [:]) throws -> Daemon {
         try Daemon(
             snapshot: shelf.path,
             arguments: ["--warmup-seconds", "0", "--item-count-ratio", "0", "--allow-schema-change"] + arguments,
-            // What the address sanitizer keeps of freed memory, 256 MB, would look like a leak.
-            environment: ["ASAN_OPTIONS": "quarantine_size_mb=4"])
+            environment: environment)
     }
 
     /// A damage of each kind of file and check; all of them with BELFRY_LONG=1.
@@ -102,7 +101,8 @@ import Testing
 
     /// Refused late, so that all of it was in memory: what a leak would show most.
     @Test func refusalsLeaveNoMemoryBehind() throws {
-        let daemon = try daemon()
+        // What the address sanitizer keeps of freed memory, 256 MB, would look like a leak.
+        let daemon = try daemon(environment: ["ASAN_OPTIONS": "quarantine_size_mb=4"])
         let kinds: [(SnapshotCopy) throws -> Void] = [
             { copy in
                 try copy.setFloat("user_tower.safetensors", "layers.4.bias", at: 0, 0.5)

@@ -4,7 +4,7 @@
     .build/bench/stacks-venv/bin/python loadtest/stacks/compare.py --data .build/bench/stacks/1000000
 
 Each server has one core and one thread, the load the other core. For each k every engine gets the smallest ef (nprobe) with which its recall
-through HTTP against exact search is enough, on users that are not reported; Belfry's must be no lower than any other's there. Then rounds, in which the servers take turns: closed loop
+through HTTP against exact search is enough, on users that are not reported; Belfry's is to be .0005 above any other's there. Then rounds, in which the servers take turns: closed loop
 on 16 connections, closed loop on one, Poisson arrivals at half of what the slowest can answer. Prints a Markdown table whose ratios are
 medians over rounds of the ratios within a round; --json keeps everything.
 """
@@ -36,7 +36,7 @@ SCORE_TOLERANCE = 2e-5  # of scores up to 1, from float32 sums over 256 inputs a
 EF_STEP, EF_MAX = 4, 8192
 SATURATING_CONNECTIONS = 16
 OURS = ("belfry", "lists")
-OURS_MARGIN = 0.0005  # by which ours must be better on the calibration users, so that it is no worse on the reported ones
+OURS_MARGIN = 0.0005  # by which ours is to be better on the calibration users, so that it should be no worse on the reported ones
 PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "orjson", "onnxruntime", "faiss-cpu", "numpy", "xxhash")
 LIBRARIES = ("libhnswlib-dev", "libmicrohttpd12", "libsimdjson14", "libeigen3-dev", "libfaiss-dev")
 
@@ -103,12 +103,17 @@ def compare(servers: Dict[str, Server], k: int, calibration: Truth, reported: Tr
     for name, server in sorted(servers.items(), key=lambda each: each[0] in OURS):
         wanted = options.recall + options.margin
         if name in OURS:
-            wanted = max(wanted, best_of_others + OURS_MARGIN)
+            wanted = min(1.0, max(wanted, best_of_others + OURS_MARGIN if best_of_others else 0))
         ef = calibrate(server, calibration, k, wanted, options.format)
+        found = calibration.recall(server, k, ef, options.format)
         if name not in OURS:
-            best_of_others = max(best_of_others, calibration.recall(server, k, ef, options.format))
-        engines[name] = {"ef": ef, "recall": reported.recall(server, k, ef, options.format), "rounds": []}
+            best_of_others = max(best_of_others, found)
+        engines[name] = {"ef": ef, "wanted": wanted, "calibration_recall": found, "recall": reported.recall(server, k, ef, options.format), "rounds": []}
         note(f"k {k}, {server.name}: ef {ef}, recall {engines[name]['recall']:.4f}")
+    for ours in engines.keys() & set(OURS):
+        for other in engines.keys() - set(OURS):
+            if engines[ours]["recall"] < engines[other]["recall"]:
+                note(f"k {k}: the recall of {servers[ours].name} is below that of {servers[other].name} on the reported users")
     engines = {name: engines[name] for name in servers}
     rate = options.rate or 0.5 * min(saturation(load, server, k, engines[name]["ef"], options) for name, server in servers.items())
     for turn in range(options.rounds):
@@ -141,7 +146,7 @@ def markdown(result: Dict[str, Any]) -> str:
              f"load {stamp['load']:.2f} at the start, commit {stamp['commit']}. One core and one thread per server, load from the "
              f"other core; {result['rounds']} rounds of {result['seconds']} s in turn; medians. "
              f"Replies in {result['format']}; ef is the smallest with recall {result['recall']} plus {result['margin']} on "
-             f"other users, Belfry's there also no lower than any other's plus {OURS_MARGIN}.", ""]
+             f"other users, and Belfry's there {OURS_MARGIN} above any other stack's.", ""]
     for part in result["parts"]:
         ours = part["engines"].get("belfry")
         lines += [f"k = {part['k']}, Poisson arrivals at {part['open_rate']:,.0f}/s", "",

@@ -63,8 +63,8 @@ class Records:
     """Seconds, one element a request, ascending by `due`; instants count from the start of the run."""
 
     due: numpy.ndarray
-    offered: numpy.ndarray  # the generator had woken to send it: due, plus what it was late by itself
-    sent: numpy.ndarray  # a connection was free: offered, plus the wait for one
+    offered: numpy.ndarray  # due, plus all that the generator itself was late by, before and after a wait for a connection
+    sent: numpy.ndarray  # offered, plus the wait for a free connection
     ended: numpy.ndarray  # the last byte of the reply had come
     server: numpy.ndarray  # what the server said that it worked on the request
 

@@ -37,7 +37,7 @@ SIMULATIONS = 21
 SATURATING_CONNECTIONS = 16
 # Enough that hardly a request waits for a connection and not in the server's queue; it waits either way.
 OPEN_CONNECTIONS = 64
-# A request that the generator offers later than this after its time was held up by a pause of the generator's core.
+# A request that the generator offers later than this after its time was most likely held up by a pause of the generator's core.
 LATE_SECONDS = 2e-4
 
 
