@@ -73,10 +73,21 @@ static inline void replace_top(hit_key *heap, size_t count, hit_key hit) {
     heap[i] = hit;
 }
 
+// What takes the top's place comes from the bottom, and nearly always goes back there. So the better children move up all the way,
+// with no comparison whose outcome could surprise, and it rises from where they end.
 static inline hit_key pop(hit_key *heap, size_t *count) {
     hit_key top = heap[0];
-    size_t left = --(*count);
-    if (left > 0) replace_top(heap, left, heap[left]);
+    size_t left = --(*count), i = 0, child = 1;
+    for (; child + 1 < left; child = 2 * i + 1) {
+        child += heap[child + 1] < heap[child];
+        heap[i] = heap[child];
+        i = child;
+    }
+    if (child < left) {
+        heap[i] = heap[child];
+        i = child;
+    }
+    push(heap, &i, heap[left]);
     return top;
 }
 

@@ -31,8 +31,8 @@ public final class SearchScratch {
         self.count = count
         self.dimension = dimension
         self.listCount = listCount
-        // A walk expands two rows at a time.
-        let linkCapacity = max(2 * linkCount, Int(BELFRY_SCAN_BLOCK))
+        // A walk lists the links of two rows while it has those of two others.
+        let linkCapacity = max(4 * linkCount, Int(BELFRY_SCAN_BLOCK))
         state = belfry_search_scratch()
         // calloc and not malloc with a loop: large blocks come as zero pages that nobody has touched.
         state.marks = SearchScratch.zeros(count)
@@ -111,7 +111,7 @@ public final class SearchScratch {
     /// the next version of a model may have as many items and longer lists of links.
     func fits(_ index: ItemIndex) -> Bool {
         count == index.count && dimension == index.dimension && listCount >= index.listCount
-            && state.link_capacity >= 2 * index.maximumLinkCount
+            && state.link_capacity >= 4 * index.maximumLinkCount
     }
 
     private static func zeros<Element: BitwiseCopyable>(_ count: Int) -> UnsafeMutablePointer<Element> {

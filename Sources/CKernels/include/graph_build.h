@@ -27,7 +27,8 @@ typedef int (*belfry_growth_progress)(void *context, size_t inserted);
 /// links are thinned out by the same rule where a row has no room, as FAISS does it. Rows whose
 /// walks met nothing have no links.
 /// - order: (count) rows; all others must be inserted or stay out.
-/// - scratches: one for each thread, with link_capacity above the most links on a level, and capacity for ef_construction.
+/// - scratches: one for each thread, with link_capacity as for a search of a graph whose rows have one link more, and capacity for
+///   ef_construction.
 /// - progress: called by the calling thread after each `step` of rows and at the end; or NULL.
 /// Returns 0, ECANCELED if `progress` ended it, or why a thread could not be started.
 int belfry_grow_graph(
