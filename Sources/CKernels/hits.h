@@ -73,7 +73,7 @@ static inline void replace_top(hit_key *heap, size_t count, hit_key hit) {
     heap[i] = hit;
 }
 
-// What takes the top's place comes from the bottom, and nearly always goes back there. So the better children move up all the way,
+// What takes the top's place comes from the bottom, and nearly always goes back there. So the lesser children move up all the way,
 // with no comparison whose outcome could surprise, and it rises from where they end.
 static inline hit_key pop(hit_key *heap, size_t *count) {
     hit_key top = heap[0];

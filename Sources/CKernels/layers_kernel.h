@@ -253,17 +253,19 @@ static void KERNEL(multiply_users)(
     size_t rest = ROUND_UP(outputs, BELFRY_LANES);
     for (size_t user = 0; user < BELFRY_USERS; user++) memcpy(y + user * stride, bias, rest * sizeof(float));
     for (size_t width = TILE_VECTORS * LANES; rest > 0; width /= 2) {
-        for (; rest >= width; rest -= width, weight += width * inputs) {
+        for (; rest >= width; rest -= width, weight += width * inputs, y += width) {
             size_t step = width < USER_VECTORS * LANES ? width : USER_VECTORS * LANES;
-            for (size_t part = 0; part < width; part += step, y += step) {
-                for (size_t block = 0; block < blocks; block++) {
-                    const uint32_t *listed = columns + starts[block];
-                    size_t count = starts[block + 1] - starts[block];
+            // Block by block: the next part of the tile then reads the lines beside those that this one has just read.
+            for (size_t block = 0; block < blocks; block++) {
+                const uint32_t *listed = columns + starts[block];
+                size_t count = starts[block + 1] - starts[block];
+                for (size_t part = 0; part < width; part += step) {
                     if (step == USER_VECTORS * LANES) {
-                        KERNEL(add_block_of_users)(weight + part, width, x, stride, listed, count, y, USER_VECTORS);
+                        KERNEL(add_block_of_users)
+                        (weight + part, width, x, stride, listed, count, y + part, USER_VECTORS);
                     } else {
-                        for (size_t v = 0; v < step; v += LANES) {
-                            KERNEL(add_block_of_users)(weight + part + v, width, x, stride, listed, count, y + v, 1);
+                        for (size_t v = part; v < part + step; v += LANES) {
+                            KERNEL(add_block_of_users)(weight + v, width, x, stride, listed, count, y + v, 1);
                         }
                     }
                 }

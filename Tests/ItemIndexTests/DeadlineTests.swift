@@ -6,17 +6,27 @@ import Testing
 
 /// Deadlines that pass while a search goes on: when it first looks at the clock.
 @Suite struct DeadlineTests {
-    /// Every 16 rows that a walk expands it looks at the clock.
+    /// Every 16 rows that a walk expands, or a few less, it looks at the clock.
     @Test(arguments: [true, false])
     func aWalkIsCutShort(hasCodes: Bool) throws {
         let index = try graph(600, hasCodes: hasCodes)
         for eligible in [nil, twoThirds(of: index)] {
             let few = try cutShort(index, k: 10, .literally(ef: 200), eligible)
             #expect(few.rows.count == 10 && few.scoredCount < few.wholeScoredCount)
-            // Fourteen rows have 16 links each at most.
+            // Sixteen rows have 16 links each at most.
             let many = try cutShort(index, k: 300, .literally(ef: 300), eligible)
             #expect(many.rows.count < 300 && many.scoredCount < many.wholeScoredCount)
         }
+    }
+
+    /// What a walk has scored when the deadline passes is in the answer: where it keeps all that it meets, only the scores of the
+    /// descent, which are the same in both, are not.
+    @Test func whatAWalkHasScoredCounts() throws {
+        let (index, _) = try loadedIndex("HNSW8", .squaredL2, Vectors.random(600, 16, seed: 58), efConstruction: 80)
+        let cut = try cutShort(index, k: 600, .literally(ef: 600))
+        #expect(cut.rows.count < 600)
+        #expect(cut.wholeScoredCount < 700, "not all can be reached: nothing is tested")
+        #expect(cut.scoredCount - cut.rows.count == cut.wholeScoredCount - 600)
     }
 
     /// The clock is looked at every 8,192 items that are compared by their codes, or a few more: lists are scanned 256 at a time.

@@ -202,11 +202,13 @@ import Testing
         let items = Vectors.random(300, 8, seed: 17)
         let (narrow, _) = try loadedIndex("HNSW4", .innerProduct, items)
         let (wide, _) = try loadedIndex("HNSW64", .innerProduct, items)
+        let (wider, _) = try loadedIndex("HNSW66", .innerProduct, items)
         let (lists, _) = try loadedIndex("IVF4,Flat", .innerProduct, items)
         let (fewer, _) = try loadedIndex("HNSW4", .innerProduct, Vectors.random(299, 8, seed: 17))
         #expect(SearchScratch(for: narrow).fits(narrow))
         #expect(SearchScratch(for: wide).fits(narrow))
         #expect(!SearchScratch(for: narrow).fits(wide))
+        #expect(!SearchScratch(for: wide).fits(wider))
         #expect(!SearchScratch(for: narrow).fits(lists))
         #expect(!SearchScratch(for: narrow).fits(fewer))
     }

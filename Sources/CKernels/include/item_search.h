@@ -83,7 +83,7 @@ typedef struct belfry_search_scratch {
     uint16_t epoch;           // 0 at first
     uint64_t *frontier;       // (items + 1): rows that are seen and not expanded, a heap with the best on top.
                               // A row is seen once, so it cannot overflow
-    uint32_t *links;          // (link_capacity): links that were not seen before
+    uint32_t *links;          // (link_capacity): the new links of two rows, and those of the two before them
     float *link_scores;       // (link_capacity)
     size_t link_capacity;     // at least four times the most links a row has on one level, and BELFRY_SCAN_BLOCK
     int8_t *weights;          // (weight_capacity), aligned to 64: the query of codes
