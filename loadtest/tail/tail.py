@@ -7,6 +7,9 @@ One worker. Each round measures saturation (closed loop), service times (closed 
 arrivals at half of saturation; the arrivals are drawn here and played as a trace. Then a queue with one server takes the same arrivals,
 with the service time that the server measured of each of these requests, and with service times drawn from those of lone requests; once
 more it takes them when the generator, which the machine stops now and then, really offered them. Prints the measured p99, the simulated ones, and their ratios.
+
+Workers that sleep when idle and workers that poll first take turns, and a third way: sleeping, with server and generator under real-time
+scheduling, so that nothing else of this machine takes their cores. That needs the right to it (root, or CAP_SYS_NICE).
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ SATURATING_CONNECTIONS = 16
 OPEN_CONNECTIONS = 64
 # A request that the generator offers later than this after its time was most likely held up by a pause of the generator's core.
 LATE_SECONDS = 2e-4
+# Above every program that does not ask for real time; the kernel's own work of that kind stays above.
+REAL_TIME_PRIORITY = 10
 
 
 def measure_round(load: Load, server: Server, ef: int, number: int, options: argparse.Namespace) -> Dict[str, Any]:
@@ -109,7 +114,8 @@ def markdown(result: Dict[str, Any]) -> str:
 
 def table(result: Dict[str, Any], way: Dict[str, Any]) -> List[str]:
     stamp = result["machine"]
-    lines = [f"Idle workers poll for {way['idle_poll_micros']} us. {result['snapshot']}, k = {result['k']}, ef {result['ef']}, one worker, Poisson arrivals at {result['share']} of "
+    scheduling = ", server and generator under SCHED_FIFO" if way["real_time"] else ""
+    lines = [f"Idle workers poll for {way['idle_poll_micros']} us{scheduling}. {result['snapshot']}, k = {result['k']}, ef {result['ef']}, one worker, Poisson arrivals at {result['share']} of "
              f"saturation for {result['open_seconds']} s; {result['started_at']}, {stamp['model']}, {stamp['cores']} cores, Linux "
              f"{stamp['kernel']}, load {stamp['load']:.2f} at the start, commit {stamp['commit']}. Microseconds.", "",
              "| round | saturation/s | rate/s | busy + way | lone service p50 | p99 | service p50 | p99 | latency p50 | p99 | queue p50 | p99 | "
@@ -132,6 +138,15 @@ def table(result: Dict[str, Any], way: Dict[str, Any]) -> List[str]:
     return lines
 
 
+def schedule(real_time: bool) -> None:
+    """Sets how this process is scheduled, which the server and the generator that it starts inherit."""
+    policy, priority = (os.SCHED_FIFO, REAL_TIME_PRIORITY) if real_time else (os.SCHED_OTHER, 0)
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except PermissionError as error:
+        raise Failure(f"no right to real-time scheduling ({error.strerror}); --no-real-time leaves it out") from error
+
+
 def run(options: argparse.Namespace) -> Dict[str, Any]:
     calibration = Truth(options.data, "calibration")
     scratch = options.data / "runs"
@@ -139,16 +154,20 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     load = Load(options.load_core, options.data / "requests" / "reported.jsonl", scratch)
     started = {"started_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": machine(),
                "belfry": binary_digest()}
-    ways: List[Dict[str, Any]] = [{"idle_poll_micros": micros, "rounds": []} for micros in options.idle_poll_micros or [0, 1000]]
+    ways: List[Dict[str, Any]] = [{"idle_poll_micros": micros, "real_time": False, "rounds": []} for micros in options.idle_poll_micros or [0, 1000]]
+    # Not with polling: a real-time thread that spins is held up by the kernel for a twentieth of each second (sched_rt_runtime_us).
+    if options.real_time:
+        ways.append({"idle_poll_micros": 0, "real_time": True, "rounds": []})
     ef = options.ef
     for number in range(1, options.rounds + 1):
         for way in ways:
             polling = ("--idle-poll-micros", str(way["idle_poll_micros"]))
+            schedule(way["real_time"])
             with belfry_server(options.data, options.server_core, scratch, "--server-timing", *polling) as server:
                 ef = ef or calibrate(server, calibration, options.k, 0.991, options.format)
                 way["rounds"].append(measure_round(load, server, ef, number, options))
             latest = way["rounds"][-1]
-            note(f"round {number}, polling {way['idle_poll_micros']} us: saturation {latest['saturation']:,.0f}/s, "
+            note(f"round {number}, polling {way['idle_poll_micros']} us{', real time' if way['real_time'] else ''}: saturation {latest['saturation']:,.0f}/s, "
                  f"ratios {', '.join(f'{ratio(latest, name):.2f}' for name in RATIOS)}")
     for way in ways:
         for name in RATIOS:
@@ -165,6 +184,8 @@ def main() -> None:
     parser.add_argument("--ef", type=int, help="by default the smallest with recall 0.991 on calibration requests")
     parser.add_argument("--idle-poll-micros", type=int, action="append",
                         help="as of belfry serve; repeat for several, which take turns (by default 0 and 1000)")
+    parser.add_argument("--real-time", action=argparse.BooleanOptionalAction, default=True,
+                        help="also with server and generator under real-time scheduling (%(default)s)")
     parser.add_argument("--share", type=float, default=0.5, help="of saturation, as arrival rate (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of saturation and of service times (%(default)s)")
