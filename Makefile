@@ -128,7 +128,7 @@ bench-pages: build bench-environment
 	$(BENCH_PYTHON) loadtest/peers/bench.py --data .build/bench/data/manifold-$(BENCH_ITEMS)x$(BENCH_DIMENSION) --prepare --engines '^belfry'
 	$(BENCH_PYTHON) loadtest/peers/pages.py --data .build/bench/data/manifold-$(BENCH_ITEMS)x$(BENCH_DIMENSION)
 
-## make bench-tail   the tail at half of saturation beside that of a simulated queue; about 6 minutes
+## make bench-tail   the tail at half of saturation beside that of a simulated queue; about 9 minutes, as root
 bench-tail: build stacks $(STACKS_DATA)/stack/model.txt
 	$(STACKS_PYTHON) loadtest/tail/tail.py --data $(STACKS_DATA) --json .build/bench/tail.json --markdown .build/bench/tail.md
 
